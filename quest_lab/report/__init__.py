@@ -1,0 +1,1 @@
+"""Reports of runs: one HTML page and its pictures. The only part that imports matplotlib."""

@@ -1,0 +1,1 @@
+"""The QUEST trainer. The only part of quest-lab that imports torch (extra `train`)."""
