@@ -109,7 +109,6 @@ class Capabilities:
     field_t: Range | None = None
     domain: NDArray[np.int32] | None = field(default=None, compare=False)
     simulated: bool = False
-    ground_truth: bool = False
 
     def domain_of(self, cells: Cells) -> NDArray[np.int32]:
         """Domain index of each cell, shape (len(cells),)."""
@@ -170,7 +169,9 @@ def as_cells(cells: ArrayLike, count: int) -> Cells:
     """`cells` as unique int64 indices below `count`, in the order given. Raises BadInput naming the culprit."""
     given = np.asarray(cells)
     if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):
-        raise BadInput(f"cells: want a 1-D array of integer indices, got shape {given.shape} of {given.dtype}")
+        raise BadInput(
+            f"cells: want a 1-D array of integer indices, got shape {given.shape} of {given.dtype}"
+        )
     out: Cells = np.ascontiguousarray(given, np.int64)
     if out.size:
         low, high = int(out.min()), int(out.max())

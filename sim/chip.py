@@ -1,0 +1,77 @@
+"""A simulated chip: `CellArray` behind the Device seam."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quest_lab.clock import Clock
+from quest_lab.device import (
+    Applied,
+    Capabilities,
+    Cells,
+    EnergyOrigin,
+    FieldPulse,
+    Floats,
+    Operation,
+    Range,
+    Reading,
+    ReadPulse,
+    Scope,
+    as_cells,
+    check_whole_domains,
+)
+from quest_lab.sim.cells import CellArray
+
+
+class SimulatedChip:
+    """A Device over simulated cells; pulses and reads of one call happen side by side and take one width."""
+
+    def __init__(self, array: CellArray, clock: Clock) -> None:
+        self.array = array
+        self._clock = clock
+        model = array.model
+        self._capabilities = Capabilities(
+            chip_id=array.chip_id,
+            cells=array.cells,
+            amplitude_v=Range(-1.0, 1.0),
+            width_s=Range(1e-9, 1.0),
+            read=model.read,
+            read_amplitude_v=Range(0.01, 0.2),
+            reset=model.reset,
+            reset_scope=model.reset_scope,
+            set_width_s=model.t_ref_s,
+            field_t=Range(-0.5, 0.5),
+            simulated=True,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
+        cells = as_cells(cells, self.array.cells)
+        if isinstance(operation, FieldPulse):
+            energy = self._field(operation, cells)
+        else:
+            energy = self.array.pulse(cells, operation.amplitude_v, operation.width_s)
+        self._clock.sleep(operation.width_s)
+        reading = self.read(cells) if then_read else None
+        return Applied(cells, operation, energy, EnergyOrigin.COMPUTED, reading)
+
+    def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
+        cells, at = as_cells(cells, self.array.cells), at or self._capabilities.read
+        ohm = self.array.read(cells, at)
+        self._clock.sleep(at.width_s)
+        return Reading(cells, ohm, at.amplitude_v**2 * at.width_s / ohm, at)
+
+    def safe_state(self) -> None:
+        """Nothing is left on between calls."""
+
+    def close(self) -> None:
+        self.array.close()
+
+    def _field(self, pulse: FieldPulse, cells: Cells) -> Floats:
+        check_whole_domains(self._capabilities, cells)
+        self.array.field(cells, pulse.field_t, pulse.width_s)
+        shared = self._capabilities.reset_scope is Scope.ARRAY
+        return np.full(cells.size, self.array.model.reset_energy_j / (max(cells.size, 1) if shared else 1))
