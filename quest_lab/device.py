@@ -119,7 +119,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Resistances of `cells` in their order, ohm at the cell; `energy_j` is what each read spent in the cell."""
+    """Resistances of `cells` in their order, ohm; `energy_j` is what each read spent in the cell."""
 
     cells: Cells
     resistance_ohm: Floats
@@ -166,7 +166,7 @@ class Device(Protocol):
 
 
 def as_cells(cells: ArrayLike, count: int) -> Cells:
-    """`cells` as unique int64 indices below `count`, in the order given. Raises BadInput naming the culprit."""
+    """`cells` as unique int64 indices below `count`, in the order given; else BadInput names the culprit."""
     given = np.asarray(cells)
     if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):
         raise BadInput(

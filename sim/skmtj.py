@@ -13,7 +13,7 @@ Seven states, stepwise by amplitude or width, reset by field: QUEST (arXiv 2504.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numba as nb
@@ -28,7 +28,7 @@ Preset = Literal["lab", "scaled"]
 
 @dataclass(frozen=True, slots=True)
 class SkMTJ:
-    """Parameters of the law; all assumed. Spreads are standard deviations, relative unless a unit is named."""
+    """Parameters of the law, all assumed. Spreads are standard deviations, relative if without unit."""
 
     set_v: tuple[float, ...] = (
         0.50,
@@ -54,10 +54,10 @@ class SkMTJ:
     read_noise: float = 0.003
     reset_field_t: float = 0.08
     reset_width_s: float = 1e-3
-    reset: FieldPulse = FieldPulse(0.1, 10e-3)
+    reset: FieldPulse = field(default_factory=lambda: FieldPulse(0.1, 10e-3))
     reset_scope: Scope = Scope.ARRAY
     reset_energy_j: float = 0.1  # a domain pulse for scope `array`, one cell for scope `cell`
-    read: ReadPulse = ReadPulse(0.2, 1e-6)
+    read: ReadPulse = field(default_factory=lambda: ReadPulse(0.2, 1e-6))
 
     def __post_init__(self) -> None:
         if self.sign not in (1, -1):
@@ -95,7 +95,7 @@ class SkMTJ:
     def can_disturb(self, amplitude_v: float, width_s: float) -> bool:
         """Whether a bias comes within ten standard deviations of the lowest threshold."""
         spread = float(np.hypot(self.d_cell, self.xi_pulse))
-        return amplitude_v >= thresholds_v(self, width_s)[0] * (1.0 - 10.0 * spread)
+        return bool(amplitude_v >= thresholds_v(self, width_s)[0] * (1.0 - 10.0 * spread))
 
 
 def thresholds_v(model: SkMTJ, width_s: float) -> NDArray[np.float64]:
