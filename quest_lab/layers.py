@@ -1,0 +1,219 @@
+"""Quantised layers as a table: shapes, places in the flat arrays, tap counts, MACs, rates.
+
+A *tap* is one input channel and kernel position (c_in, kh, kw). Every weight of a tap (one per output
+channel) is read once for each spike that meets the tap. Border taps are counted as the convolution does:
+a (tap, output position) pair counts only if the tap lies inside the image. The tap counts S and the MAC
+count OP_tot use this same rule, so AOR = 1 when every spike is present at one step and no weight is zero.
+
+Formulas: QUEST (arXiv 2504.00679), spike rate, weight sparsity and activation operation rate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.errors import BadInput
+
+Levels: TypeAlias = NDArray[np.int8]
+Counts: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+
+KERNEL = 3
+MAX_BITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """One quantised convolution: `shape` is (c_out, c_in, kh, kw), `offset` its place in the flat weights.
+
+    `macs`: multiply-accumulates of one pass of one sample, padding not counted. `neurons` fire (before
+    pooling), `inputs` are the places a spike can enter (after the pooling of the layer before).
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    offset: int
+    taps_offset: int
+    macs: int
+    neurons: int
+    inputs: int
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def taps(self) -> int:
+        return int(np.prod(self.shape[1:]))
+
+    @property
+    def weights_slice(self) -> slice:
+        return slice(self.offset, self.offset + self.size)
+
+    @property
+    def taps_slice(self) -> slice:
+        return slice(self.taps_offset, self.taps_offset + self.taps)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A convolution of `channels` outputs, its neurons, and a 2x2 maximum pooling if `pool`."""
+
+    channels: int
+    pool: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A spiking VGG: the first block is the FP32 encoder, the rest is quantised, an FP32 linear layer ends it.
+
+    Written `32-32M-64-64M-A`: channels of each 3x3 convolution (stride 1, padding 1), `M` = 2x2 maximum
+    pooling after its neurons, last `A` = spatial average (the default) or `F` = flatten.
+    """
+
+    text: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    blocks: tuple[Block, ...]
+    flatten: bool
+
+    @classmethod
+    def parse(cls, text: str, input_shape: tuple[int, int, int], classes: int) -> Topology:
+        """The network `text` names, on images (channels, height, width). Raises BadInput at a bad part."""
+        parts = text.split("-")
+        head = parts.pop() if parts[-1] in ("A", "F") else "A"
+        blocks = tuple(_block(part, text) for part in parts)
+        if len(blocks) < 2:
+            raise BadInput(f"network {text!r}: want an encoder and at least one quantised convolution")
+        topology = cls(text, input_shape, classes, blocks, head == "F")
+        if min(topology.sizes()[-1]) < 1:
+            raise BadInput(f"network {text!r}: pools images of {input_shape[1:]} pixels down to nothing")
+        return topology
+
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of each block's neurons, then of the last block's output after pooling."""
+        sizes = [self.input_shape[1:]]
+        for block in self.blocks:
+            height, width = sizes[-1]
+            sizes.append((height // 2, width // 2) if block.pool else (height, width))
+        return tuple(sizes)
+
+    @property
+    def features(self) -> int:
+        """Inputs of the last linear layer."""
+        height, width = self.sizes()[-1]
+        return self.blocks[-1].channels * (height * width if self.flatten else 1)
+
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The quantised layers in the order of the flat weights."""
+        sizes = self.sizes()
+        specs = [
+            (f"conv{i + 1}", (block.channels, self.blocks[i - 1].channels, KERNEL, KERNEL), sizes[i])
+            for i, block in enumerate(self.blocks)
+            if i > 0
+        ]
+        return layer_table(specs)
+
+
+def _block(part: str, text: str) -> Block:
+    found = re.fullmatch(r"([1-9]\d{0,4})(M?)", part)
+    if found is None:
+        raise BadInput(
+            f"network {text!r}: part {part!r} is not a channel count with an optional M, as in 64M"
+        )
+    return Block(int(found[1]), found[2] == "M")
+
+
+def layer_table(
+    specs: Sequence[tuple[str, tuple[int, int, int, int], tuple[int, int]]],
+) -> tuple[LayerInfo, ...]:
+    """Layers from (name, weight shape, (height, width)) of stride-1, same-padded convolutions."""
+    table: list[LayerInfo] = []
+    offset = taps_offset = 0
+    for name, shape, (height, width) in specs:
+        c_out, c_in, kh, kw = shape
+        macs = c_out * c_in * _pairs(height, kh) * _pairs(width, kw)
+        area = height * width
+        table.append(LayerInfo(name, shape, offset, taps_offset, macs, c_out * area, c_in * area))
+        offset, taps_offset = offset + table[-1].size, taps_offset + table[-1].taps
+    return tuple(table)
+
+
+def _inside(size: int, tap: int, kernel: int) -> slice:
+    """Input places that kernel position `tap` meets while the output runs over `size` places."""
+    shift = tap - kernel // 2
+    return slice(max(0, shift), max(0, size + min(0, shift)))
+
+
+def _pairs(size: int, kernel: int) -> int:
+    """(tap, output place) pairs inside the image, along one axis."""
+    spans = (_inside(size, tap, kernel) for tap in range(kernel))
+    return sum(max(0, span.stop - span.start) for span in spans)
+
+
+def tap_counts(counts: Counts, kernel: tuple[int, int]) -> Counts:
+    """Tap counts S, shape (c, kh, kw), from spike counts per input place, shape (c, height, width); exact."""
+    channels, height, width = counts.shape
+    taps = np.empty((channels, *kernel), np.int64)
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            inside = counts[:, _inside(height, i, kernel[0]), _inside(width, j, kernel[1])]
+            taps[:, i, j] = inside.sum((1, 2), dtype=np.int64)
+    return taps
+
+
+def top_level(bits: int) -> int:
+    """Largest level of `bits`: 1, 3, 7 for 2, 3, 4 bits (2**bits - 1 levels, MINT). Raises BadInput."""
+    if not 2 <= bits <= MAX_BITS:
+        raise BadInput(f"bits={bits}: want 2 to {MAX_BITS}")
+    return int(2 ** (bits - 1)) - 1
+
+
+def reads_by_level(layer: LayerInfo, taps: Counts, levels: Levels, bits: int) -> Counts:
+    """Reads N_v of the weights at each level v = -top..top of one layer, shape (2**bits - 1,); exact.
+
+    `taps` and `levels` are the flat arrays of the whole network. Row v = 0 is what a row-activated array
+    reads in vain and a gated one skips.
+    """
+    top = top_level(bits)
+    own = levels[layer.weights_slice].reshape(layer.shape[0], layer.taps)
+    reads = taps[layer.taps_slice]
+    return np.array([int((own == v).sum(0) @ reads) for v in range(-top, top + 1)], np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Rates, shape (layers,): R_in of the spikes entering, R_out leaving, sparsity, AOR (not / T)."""
+
+    rate_in: Floats
+    rate_out: Floats
+    sparsity: Floats
+    aor: Floats
+
+
+def activity(
+    layers: Sequence[LayerInfo],
+    levels: Levels,
+    *,
+    taps: Counts,
+    spikes_in: Counts,
+    spikes_out: Counts,
+    samples: int,
+    bits: int,
+) -> Activity:
+    """Spike rates, sparsity and AOR = OP_eff / OP_tot of `samples` images (QUEST)."""
+    top = top_level(bits)
+    reads = [reads_by_level(layer, taps, levels, bits) for layer in layers]
+    effective = [int(n.sum() - n[top]) for n in reads]
+    return Activity(
+        rate_in=spikes_in / np.array([samples * layer.inputs for layer in layers]),
+        rate_out=spikes_out / np.array([samples * layer.neurons for layer in layers]),
+        sparsity=np.array([float(np.mean(levels[layer.weights_slice] == 0)) for layer in layers]),
+        aor=np.array([n / (samples * layer.macs) for n, layer in zip(effective, layers, strict=True)]),
+    )
