@@ -1,0 +1,171 @@
+"""A session: a device with its clock, a way to stop, a way to tell progress, and the run it is booked in.
+
+`open_bench` is the one place that turns a name into a device, and the one place that switches it off again.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, Protocol, TypeAlias
+
+from quest_lab.clock import Clock, VirtualClock
+from quest_lab.device import Device
+from quest_lab.errors import BadInput, Interrupted
+from quest_lab.limits import Limited, Limits
+from quest_lab.record import Recorded, RunWriter
+
+
+class Stop:
+    """A wish to stop, set from anywhere: another thread, a signal handler."""
+
+    def __init__(self) -> None:
+        self.requested = False  # a plain bool: setting it is safe even inside a signal handler
+
+    def request(self) -> None:
+        self.requested = True
+
+    def check(self) -> None:
+        """Raise Interrupted if someone asked; call it between one write-read pair and the next."""
+        if self.requested:
+            raise Interrupted("stopped on request; what was done is recorded")
+
+
+class Progress(Protocol):
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` steps of `what`."""
+        ...
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Tells nobody."""
+
+
+@dataclass
+class Session:
+    """What a protocol needs, and all it may know."""
+
+    device: Device
+    clock: Clock
+    stop: Stop = field(default_factory=Stop)
+    progress: Progress = no_progress
+    seed: int = 0
+    run: RunWriter | None = None
+
+
+_Opener: TypeAlias = Callable[[int, int, Path | None], tuple[Device, Clock]]
+
+
+def _open_chip(preset: Literal["scaled", "lab"]) -> _Opener:
+    def open_(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
+        from quest_lab.sim.cells import CellArray
+        from quest_lab.sim.chip import SimulatedChip
+        from quest_lab.sim.skmtj import SkMTJ
+
+        clock = VirtualClock()
+        array = CellArray(SkMTJ.preset(preset), cells, seed=seed, path=cells_file)
+        return SimulatedChip(array, clock), clock
+
+    return open_
+
+
+def _open_virtual(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
+    from quest_lab.sim.virtual import open_virtual_bench
+
+    return open_virtual_bench(cells=cells, seed=seed, cells_file=cells_file)
+
+
+BENCHES: Mapping[str, tuple[_Opener, int]] = {  # name: opener, cells by default
+    "scaled": (_open_chip("scaled"), 4096),
+    "lab": (_open_chip("lab"), 4096),
+    "virtual": (_open_virtual, 16),
+}
+
+
+@contextmanager
+def open_bench(
+    name: str,
+    *,
+    cells: int | None = None,
+    seed: int = 0,
+    cells_file: Path | str | None = None,
+    run: Path | str | RunWriter | None = None,
+    kind: str = "session",
+    title: str = "",
+    settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    limits: Limits | None = None,
+    progress: Progress = no_progress,
+) -> Iterator[Session]:
+    """A session on the bench `name`; outputs are off and everything is closed however the block is left.
+
+    `run`: a path starts a run file (of `kind`, `title`, `settings`) and finishes it; a RunWriter stays its
+    owner's. Raises BadInput for an unknown name, naming the known ones.
+    """
+    if name not in BENCHES:
+        raise BadInput(f"bench {name!r}: not known; there are {', '.join(sorted(BENCHES))}")
+    opener, default_cells = BENCHES[name]
+    count = default_cells if cells is None else cells
+    if count < 1:
+        raise BadInput(f"cells={count}: a bench needs at least 1 cell")
+    stop = Stop()
+    with ExitStack() as stack:
+        if isinstance(run, Path | str):
+            said = {"bench": name, "cells": count, "seed": seed, **(settings or {})}
+            run = RunWriter.create(run, kind=kind, title=title, seed=seed, settings=said, overwrite=overwrite)
+            stack.enter_context(run)
+        bare, clock = opener(count, seed, None if cells_file is None else Path(cells_file))
+        stack.callback(switch_off, bare)
+        device: Device = Limited(bare, limits)
+        if run is not None:
+            device = Recorded(device, run, clock)
+        stack.enter_context(stop_on_signals(stop, bare))
+        yield Session(device, clock, stop, progress, seed, run)
+
+
+def switch_off(device: Device) -> None:
+    """Outputs off, then close; the second happens even if the first fails."""
+    try:
+        device.safe_state()
+    finally:
+        device.close()
+
+
+@contextmanager
+def stop_on_signals(stop: Stop, device: Device) -> Iterator[None]:
+    """First Ctrl-C (SIGTERM, SIGHUP): ask to stop. Second: outputs off, KeyboardInterrupt. Third: as before.
+
+    Only in the main thread, where Python delivers signals; elsewhere this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        before.clear()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if not stop.requested:
+            stop.request()
+            return
+        restore()
+        with suppress(Exception):  # whatever the device says now, the user wants out
+            device.safe_state()
+        raise KeyboardInterrupt
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+            before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        restore()
