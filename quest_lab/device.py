@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quest_lab.errors import BadInput
+from quest_lab.errors import BadInput, DeviceError
 
 Cells: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -137,6 +137,12 @@ class Applied:
     origin: EnergyOrigin
     reading: Reading | None = None
 
+    def expect_reading(self) -> Reading:
+        """The reading that `then_read` asked for; DeviceError if the device gave none."""
+        if self.reading is None:
+            raise DeviceError("device gave no reading although apply was asked to read", delivered=self.cells)
+        return self.reading
+
 
 class Device(Protocol):
     """A chip of multi-state memory cells: simulated, virtual bench, or real."""
@@ -187,15 +193,20 @@ def _strictly_ascending(cells: Cells) -> bool:
     return bool(np.all(cells[1:] > cells[:-1]))
 
 
+def whole_domains(capabilities: Capabilities, cells: Cells) -> Cells:
+    """All cells that one array-scope reset of `cells` reaches, ascending."""
+    everyone = np.arange(capabilities.cells)
+    mine = np.unique(capabilities.domain_of(cells))
+    return everyone[np.isin(capabilities.domain_of(everyone), mine)]
+
+
 def check_whole_domains(capabilities: Capabilities, cells: Cells) -> None:
     """Raise BadInput unless `cells` names whole reset domains (scope `array` only)."""
     if capabilities.reset_scope is Scope.CELL or not cells.size:
         return
-    everyone = np.arange(capabilities.cells)
-    reached = np.isin(capabilities.domain_of(everyone), np.unique(capabilities.domain_of(cells)))
-    total = int(reached.sum())
-    if total != cells.size:
+    reached = whole_domains(capabilities, cells)
+    if reached.size != cells.size:
         raise BadInput(
-            f"field pulse names {cells.size} cells, but its magnet reaches all {total} cells of the domain: "
-            "name them all (reset scope 'array')"
+            f"field pulse names {cells.size} cells, but its magnet reaches all {reached.size} cells of the "
+            "domain: name them all (reset scope 'array')"
         )

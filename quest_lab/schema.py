@@ -144,13 +144,13 @@ _APPLIES = Table(
     "applies",
     "One row per cell and pulse.",
     (_CELL, Column("energy_j", "f4", "J", "energy spent in the cell; NaN where not known")),
-    chunk=16384,
+    chunk=65536,
 )
 _READS = Table(
     "reads",
     "One row per cell and read.",
     (_CELL, Column("resistance_ohm", "f4", "ohm", "resistance at the cell; NaN where the read failed")),
-    chunk=16384,
+    chunk=65536,
 )
 _MARKS = Table(
     "marks",
@@ -186,13 +186,13 @@ _REPLAY = Table(
         Column("writes_wrong", "i8", "", "writes whose state read back differs from the intended one"),
         Column("pulses", "i8", "", "voltage pulses given"),
         Column("resets", "i8", "", "cells reset by the field"),
-        Column("predicted_energy_j", "f8", "J", "write energy the energy matrix predicts"),
-        Column("spent_energy_j", "f8", "J", "write energy spent in the cells (pulses alone)"),
+        Column("predicted_energy_j", "f8", "J", "write energy the policy predicts, without a domain's reset field"),
+        Column("spent_energy_j", "f8", "J", "write energy spent: pulses and resets of single cells"),
         Column("verify_energy_j", "f8", "J", "energy of verify reads"),
         Column("inference_gated_energy_j", "f8", "J", "inference reads, weight-0 cells not read"),
         Column("inference_row_energy_j", "f8", "J", "inference reads, the whole row biased"),
         Column("field_energy_j", "f8", "J", "energy of reset fields"),
-        Column("cells_failed", "i8", "", "cells given up on in this step"),
+        Column("diverged", "i8", "", "weights whose last read state is not the schedule's, after the step"),
     ),
     chunk=1024,
     kinds=("replay",),

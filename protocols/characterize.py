@@ -1,0 +1,231 @@
+"""Characterise a chip: baselines, amplitude staircase, states, set operations, transition counts.
+
+The number of states is not told to it. Every phase goes through the Device; its cost is in the run's calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.characterization import Characterization, checked_resistance
+from quest_lab.device import Cells, Floats, VoltagePulse, as_cells
+from quest_lab.errors import BadInput, DeviceError
+from quest_lab.levels import find_levels, levels_of, visits
+from quest_lab.protocols.trials import Trials, reset_cells
+from quest_lab.seeds import generator
+from quest_lab.session import Session
+
+_RESPONSE_SIGMAS = 8.0  # a cell whose top differs from its R0 by less than this many read noises is stuck
+
+
+@dataclass(frozen=True, slots=True)
+class CharacterizeSettings:
+    """What to measure. Amplitudes in volts at the cell; `confidence` is the half-width asked of the 95 %
+    intervals of the set probabilities; `attempts` is odd."""
+
+    start_v: float = 0.35
+    stop_v: float = 0.85
+    step_v: float = 0.01
+    repeats: int = 4
+    baseline_reads: int = 8
+    attempts: int = 5
+    confidence: float = 0.03
+    max_cycles: int = 150
+
+    def __post_init__(self) -> None:
+        if not 0 < self.start_v < self.stop_v or not 0 < self.step_v <= self.stop_v - self.start_v:
+            raise BadInput(
+                f"staircase {self.start_v}:{self.stop_v}:{self.step_v} V: want 0 < start < stop and a step "
+                "that fits between them"
+            )
+        if self.baseline_reads < 8:
+            raise BadInput(f"baseline_reads={self.baseline_reads}: want at least 8 reads a baseline")
+        if self.attempts < 1 or self.attempts % 2 == 0:
+            raise BadInput(f"attempts={self.attempts}: want an odd number")
+        if self.repeats < 2 or self.max_cycles < 1 or self.confidence <= 0:
+            raise BadInput("want repeats >= 2, max_cycles >= 1, confidence > 0")
+
+    def amplitudes(self) -> list[float]:
+        count = round((self.stop_v - self.start_v) / self.step_v)
+        return [round(self.start_v + i * self.step_v, 6) for i in range(count + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Staircase:
+    """Reads of the staircase: `ohm[repeat, amplitude, cell]`."""
+
+    amplitude_v: Floats
+    ohm: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Baseline:
+    """R0 and top of each cell in ohm, relative noise of one read, and the cells that answer to pulses."""
+
+    ohm: Floats
+    top_ohm: Floats
+    noise: float
+    alive: NDArray[np.bool_]
+
+
+def characterize(
+    session: Session, cells: Cells, sample: Cells, settings: CharacterizeSettings | None = None
+) -> tuple[Characterization, Staircase]:
+    """Baseline every cell of `cells`; find states and count transitions on `sample`, a part of them.
+
+    Raises BadInput when the device cannot do what the settings ask, DeviceError when no cell responds or a
+    resistance is not a positive number.
+    """
+    settings = settings or CharacterizeSettings()
+    cells, sample = _checked(session, cells, sample, settings)
+    base = _baseline(session, cells, settings)
+    sample = sample[base.alive[np.searchsorted(cells, sample)]]
+    if sample.size < 2:
+        raise DeviceError(
+            f"only {sample.size} of the sampled cells respond to pulses: nothing to characterise"
+        )
+    stairs = _staircase(session, sample, settings)
+    draft = _find_states(session, cells, sample, base, stairs, settings)
+    return _count_transitions(session, draft, sample, settings), stairs
+
+
+def _checked(
+    session: Session, cells: Cells, sample: Cells, settings: CharacterizeSettings
+) -> tuple[Cells, Cells]:
+    can = session.device.capabilities
+    if settings.stop_v > can.amplitude_v.high:
+        raise BadInput(f"stop_v={settings.stop_v}: above the device's {can.amplitude_v.high} V at the cell")
+    cells, sample = np.sort(as_cells(cells, can.cells)), np.sort(as_cells(sample, can.cells))
+    if not np.all(np.isin(sample, cells)):
+        raise BadInput("sample: names cells that are not among the cells to characterise")
+    return cells, sample
+
+
+def _baseline(session: Session, cells: Cells, settings: CharacterizeSettings) -> _Baseline:
+    """Mean of repeated reads at R0, and of as many landings at the highest amplitude, for every cell."""
+    device, n = session.device, settings.baseline_reads
+    top = VoltagePulse(settings.stop_v, device.capabilities.set_width_s)
+    reset_cells(device, cells)
+    low = np.stack([_ohm(session, cells) for _ in _steps(session, "baseline at R0", n)])
+    high = np.empty((n, cells.size))
+    for i in _steps(session, "baseline at the top", n):
+        reset_cells(device, cells)
+        device.apply(top, cells)
+        high[i] = _ohm(session, cells)
+    base, peak = low.mean(axis=0), high.mean(axis=0)
+    noise = float(np.median(low.std(axis=0, ddof=1) / base))
+    alive = np.abs(peak - base) > _RESPONSE_SIGMAS * noise * base * np.sqrt(2.0 / n)
+    return _Baseline(base, peak, noise, alive)
+
+
+def _staircase(session: Session, sample: Cells, settings: CharacterizeSettings) -> Staircase:
+    amplitudes = settings.amplitudes()
+    ohm = np.empty((settings.repeats, len(amplitudes), sample.size))
+    width = session.device.capabilities.set_width_s
+    for r in _steps(session, "staircase", settings.repeats):
+        reset_cells(session.device, sample)
+        for i, amplitude in enumerate(amplitudes):
+            session.stop.check()
+            done = session.device.apply(VoltagePulse(amplitude, width), sample, then_read=True)
+            ohm[r, i] = checked_resistance(done.expect_reading())
+    return Staircase(np.asarray(amplitudes), ohm)
+
+
+def _find_states(
+    session: Session,
+    cells: Cells,
+    sample: Cells,
+    base: _Baseline,
+    stairs: Staircase,
+    settings: CharacterizeSettings,
+) -> Characterization:
+    can, where = session.device.capabilities, np.searchsorted(cells, sample)
+    low, span = base.ohm[where], base.top_ohm[where] - base.ohm[where]
+    position = (stairs.ohm - low) / span
+    floor = float(np.median(base.noise * stairs.ohm / np.abs(span)))
+    stays = [visits(track, floor) for repeat in position for track in repeat.T]
+    centres = find_levels(np.concatenate(stays), floor)
+    levels = levels_of(position.ravel(), centres, floor)
+    state = np.searchsorted(levels.boundary, position)
+    thresholds = _thresholds(stairs.amplitude_v, state, centres.size)
+    set_v, spread = _set_amplitudes(stairs.amplitude_v, state, thresholds)
+    ohm = np.array([stairs.ohm[state == s].mean() for s in range(centres.size)])
+    n, reset = centres.size, can.reset
+    if reset is None:
+        raise BadInput(f"chip {can.chip_id}: has no reset operation, which a staircase needs")
+    return Characterization(
+        chip_id=can.chip_id, set_v=set_v, set_width_s=can.set_width_s, reset=reset,
+        reset_scope=can.reset_scope, reset_energy_j=np.nan, read=can.read, levels=levels, resistance_ohm=ohm,
+        attempt_step_v=round(spread, 6), counts=np.zeros((n, settings.attempts, 2, n, n), np.int64),
+        energy_j=np.full((n, settings.attempts, n), np.nan), cells=cells[base.alive],
+        baseline_ohm=base.ohm[base.alive], top_ohm=base.top_ohm[base.alive], sample=sample,
+        threshold_v=thresholds, read_noise=base.noise, stuck=cells[~base.alive],
+        confidence=settings.confidence, half_width=np.inf,
+    )  # fmt: skip
+
+
+def _thresholds(amplitude_v: Floats, state: NDArray[np.int64], states: int) -> Floats:
+    """Amplitude at which each cell first reached each state, mean of its repeats, shape (cells, S-1)."""
+    step = amplitude_v[1] - amplitude_v[0]
+    out = np.full((state.shape[2], states - 1), np.nan)
+    for s in range(1, states):
+        reached = state >= s
+        first = reached.argmax(axis=1)
+        volts = np.where(reached.any(axis=1), amplitude_v[first] - step / 2, np.nan)
+        known = ~np.isnan(volts).all(axis=0)
+        out[known, s - 1] = np.nanmean(volts[:, known], axis=0)
+    return out
+
+
+def _set_amplitudes(
+    amplitude_v: Floats, state: NDArray[np.int64], thresholds: Floats
+) -> tuple[Floats, float]:
+    """Middle of each plateau, and the mean threshold spread in volts (the attempt step).
+
+    The plateau of state s is where most cells hold it; that of the top state never ends, so its amplitude is
+    2.5 standard deviations above its threshold.
+    """
+    states = thresholds.shape[1] + 1
+    share = np.stack([(state == s).mean(axis=(0, 2)) for s in range(states)])
+    spread = np.nanstd(thresholds, axis=0, ddof=1)
+    volts = np.empty(states - 1, np.float64)
+    for s in range(1, states - 1):
+        plateau = amplitude_v[share[s] >= 0.9 * share[s].max()]
+        volts[s - 1] = 0.5 * (plateau[0] + plateau[-1])
+    volts[-1] = np.nanmean(thresholds[:, -1]) + 2.5 * spread[-1]
+    return np.round(volts, 6).astype(np.float64), float(np.nanmean(spread))
+
+
+def _count_transitions(
+    session: Session, draft: Characterization, sample: Cells, settings: CharacterizeSettings
+) -> Characterization:
+    rng = generator(session.seed, "characterize trials")
+    trials = Trials(session.device, draft, sample, rng, session.stop.check)
+    for _ in _steps(session, "write trials", settings.max_cycles):
+        trials.cycle()
+        if trials.half_width() <= settings.confidence:
+            break
+    session.progress("write trials", settings.max_cycles, settings.max_cycles)
+    return replace(
+        draft,
+        counts=trials.counts,
+        energy_j=trials.energy_j,
+        reset_energy_j=trials.reset_j,
+        half_width=trials.half_width(),
+    )
+
+
+def _steps(session: Session, what: str, total: int) -> Iterator[int]:
+    for i in range(total):
+        session.stop.check()
+        session.progress(what, i, total)
+        yield i
+    session.progress(what, total, total)
+
+
+def _ohm(session: Session, cells: Cells) -> Floats:
+    return checked_resistance(session.device.read(cells))

@@ -1,0 +1,146 @@
+"""Write trials: how often, from where and at which amplitude a pulse lands where it should.
+
+Every cycle each cell is reset, brought to a random lower state, and then driven to a random target by the
+same ladder that a write uses: one attempt step up after a miss, a reset and one step down after an overshoot.
+So the counts are conditional on the history that a policy will see: failures of a weak cell are correlated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.characterization import Characterization, States
+from quest_lab.device import Applied, Cells, Device, FieldPulse, Scope, whole_domains
+from quest_lab.errors import BadInput
+from quest_lab.policy import next_attempt
+
+_LADDER = 6  # set pulses a trial may take
+
+
+class Trials:
+    """Counts of transitions on `cells`, added to cycle by cycle."""
+
+    def __init__(
+        self,
+        device: Device,
+        draft: Characterization,
+        cells: Cells,
+        rng: np.random.Generator,
+        check: Callable[[], None],
+    ) -> None:
+        self._device, self._draft, self._cells, self._rng, self._check = device, draft, cells, rng, check
+        n, attempts = draft.states, draft.attempts
+        self.counts = np.zeros((n, attempts, 2, n, n), np.int64)
+        self._energy = np.zeros((n, attempts, n))
+        self._energy_n = np.zeros((n, attempts, n), np.int64)
+        self._tries = np.zeros((n, cells.size), np.int64)  # first tries at the middle attempt, from state 0
+        self._hits = np.zeros((n, cells.size), np.int64)
+        self._state = draft.decode(device.read(cells, draft.read))
+        self.reset_j = np.nan
+        self.cycles = 0
+
+    @property
+    def energy_j(self) -> NDArray[np.float64]:
+        """Mean pulse energy [operation, attempt, from], NaN where never given."""
+        nan = np.full(self._energy.shape, np.nan)
+        return np.divide(self._energy, self._energy_n, out=nan, where=self._energy_n > 0)
+
+    def half_width(self) -> float:
+        """Widest 95 % half-width of the set probabilities from R0; cells, not pulses, are independent."""
+        widest = 0.0
+        for op in range(1, self._draft.states):
+            tries, hits = self._tries[op], self._hits[op]
+            total = int(tries.sum())
+            if np.count_nonzero(tries) < 2:
+                return np.inf
+            spread = np.sqrt(float(((hits - hits.sum() / total * tries) ** 2).sum())) / total
+            widest = max(widest, 1.96 * spread, 1.0 / total)
+        return widest
+
+    def cycle(self) -> None:
+        """One reset, one random target and its ladder for every cell."""
+        n, size, middle = self._draft.states, self._cells.size, self._draft.attempts // 2
+        everyone = np.arange(size)
+        state, fresh = self._state, np.zeros(size, np.int8)
+        self._give(0, middle, everyone, fresh, state)
+        target = self._rng.integers(1, n, size).astype(np.int8)
+        lower = (self._rng.random(size) * target).astype(np.int8)
+        for op in np.unique(lower[lower > 0]):
+            self._give(int(op), middle, np.flatnonzero((lower == op) & (state == 0)), fresh, state)
+        attempt = np.full(size, middle, np.int8)
+        odd = self._rng.random(size) < 0.5
+        attempt[odd] = self._rng.integers(0, self._draft.attempts, int(odd.sum()))
+        self._ladder(state, target, attempt)
+        self.cycles += 1
+
+    def _ladder(self, state: States, target: States, attempt: NDArray[np.int8]) -> None:
+        missed, left = np.zeros_like(state), np.full(state.size, _LADDER)
+        while True:
+            rising = np.flatnonzero((state < target) & (left > 0))
+            if not rising.size:
+                over = np.flatnonzero((state > target) & (left > 0))
+                if not over.size:
+                    return
+                self._give(0, 0, over, missed, state)
+                continue
+            for op, a in sorted(set(zip(target[rising].tolist(), attempt[rising].tolist(), strict=True))):
+                mine = rising[(target[rising] == op) & (attempt[rising] == a)]
+                self._give(op, a, mine, missed, state)
+                attempt[mine] = next_attempt(attempt[mine], target[mine], state[mine], self._draft.attempts)
+                missed[mine] = state[mine] != op
+                left[mine] -= 1
+
+    def _give(self, op: int, a: int, mine: NDArray[np.int64], missed: States, state: States) -> None:
+        """Apply, read, count; `state` becomes what was read, under a domain reset that of all cells."""
+        if not mine.size:
+            return
+        self._check()
+        operation = self._draft.operation(op, a)
+        if isinstance(operation, FieldPulse) and self._draft.reset_scope is Scope.ARRAY:
+            mine = np.arange(self._cells.size)
+            before = state.copy()
+            self._note_reset(reset_cells(self._device, self._cells))
+            state[:] = self._draft.decode(self._device.read(self._cells, self._draft.read))
+            energy = np.zeros(mine.size)
+        else:
+            before = state[mine].copy()
+            done = self._device.apply(operation, self._cells[mine], then_read=True)
+            state[mine] = self._draft.decode(done.expect_reading())
+            energy = done.energy_j
+            if op == 0:
+                self._note_reset(done)
+        self._count(op, a, mine, missed, before, state[mine], energy)
+
+    def _count(
+        self,
+        op: int,
+        a: int,
+        mine: NDArray[np.int64],
+        missed: States,
+        before: States,
+        after: States,
+        energy: NDArray[np.float64],
+    ) -> None:
+        start = before.astype(np.intp)
+        np.add.at(self.counts[op, a], (missed[mine].astype(np.intp), start, after.astype(np.intp)), 1)
+        np.add.at(self._energy[op, a], start, energy)
+        np.add.at(self._energy_n[op, a], start, 1)
+        if op and a == self._draft.attempts // 2:
+            first = (before == 0) & (missed[mine] == 0)
+            self._tries[op, mine[first]] += 1
+            self._hits[op, mine[first & (after == op)]] += 1
+
+    def _note_reset(self, done: Applied) -> None:
+        one = done.energy_j.sum() if self._draft.reset_scope is Scope.ARRAY else done.energy_j.mean()
+        self.reset_j = float(one)
+
+
+def reset_cells(device: Device, cells: Cells) -> Applied:
+    """Reset `cells`, with everything else in their domains where the reset reaches it."""
+    can = device.capabilities
+    if can.reset is None:
+        raise BadInput(f"chip {can.chip_id}: has no reset operation")
+    return device.apply(can.reset, whole_domains(can, cells) if can.reset_scope is Scope.ARRAY else cells)

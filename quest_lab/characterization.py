@@ -1,0 +1,166 @@
+"""What was measured of a chip's cells: operations, levels, baselines, thresholds, transition counts.
+
+Saved as the result `characterization` of a run file; everything later (energy, replay, validation) reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.device import Cells, FieldPulse, Floats, Operation, Reading, ReadPulse, Scope, VoltagePulse
+from quest_lab.errors import BadInput, DeviceError
+from quest_lab.levels import Levels
+
+States = NDArray[np.int8]
+RSTD_PROBABILITY = 0.5  # an edge of the transition diagram needs this much at the lower 95 % bound
+
+
+@dataclass(frozen=True)
+class Characterization:
+    """Measured properties of a chip.
+
+    Operation 0 is the reset, operation s sets state s from below. The attempt index a = 0..A-1 shifts the
+    amplitude of a set pulse by (a - A//2) `attempt_step_v`. `counts[operation, attempt, previous pulse of
+    this write missed, from, to]` are transitions between decoded states, shape (S, A, 2, S, S).
+    """
+
+    chip_id: str
+    set_v: Floats  # amplitude of operation 1..S-1 at the middle attempt, shape (S-1,)
+    set_width_s: float
+    reset: FieldPulse
+    reset_scope: Scope
+    reset_energy_j: float  # of one pulse: a cell (scope cell) or the domain (scope array)
+    read: ReadPulse
+    levels: Levels
+    resistance_ohm: Floats  # mean per state, shape (S,)
+    attempt_step_v: float
+    counts: NDArray[np.int64]
+    energy_j: Floats  # mean pulse energy [operation, attempt, from]; NaN where never given
+    cells: Cells  # cells with a baseline, ascending
+    baseline_ohm: Floats  # R0 of each of `cells`
+    top_ohm: Floats  # top state of each of `cells`
+    sample: Cells  # cells whose thresholds were measured
+    threshold_v: Floats  # shape (len(sample), S-1); NaN where unknown
+    read_noise: float  # relative, of one read
+    stuck: Cells
+    confidence: float  # half-width asked of the 95 % intervals of the set probabilities
+    half_width: float  # the widest of these intervals when it stopped (cells, not pulses, are independent)
+
+    @property
+    def states(self) -> int:
+        return self.levels.mean.size
+
+    @property
+    def attempts(self) -> int:
+        return int(self.counts.shape[1])
+
+    def operation(self, index: int, attempt: int) -> Operation:
+        """The pulse of operation `index` at `attempt`."""
+        if index == 0:
+            return self.reset
+        shift = (attempt - self.attempts // 2) * self.attempt_step_v
+        return VoltagePulse(round(float(self.set_v[index - 1]) + shift, 6), self.set_width_s)
+
+    def position(self, reading: Reading) -> Floats:
+        """Position of each read between the cell's own baseline (0) and its top (1)."""
+        where = self.index_of(reading.cells)
+        ohm = checked_resistance(reading)
+        return (ohm - self.baseline_ohm[where]) / (self.top_ohm[where] - self.baseline_ohm[where])
+
+    def decode(self, reading: Reading) -> States:
+        """State of each read, against the cell's own baseline."""
+        return np.searchsorted(self.levels.boundary, self.position(reading)).astype(np.int8)
+
+    def index_of(self, cells: Cells) -> NDArray[np.int64]:
+        """Row of each cell in the baseline table; BadInput names a cell that has none."""
+        if self._dense and (not cells.size or cells.max() < self.cells.size):
+            return cells
+        where = np.searchsorted(self.cells, cells)
+        known = where < self.cells.size
+        known[known] = self.cells[where[known]] == cells[known]
+        if not np.all(known):
+            missing = cells[~known]
+            raise BadInput(
+                f"characterization of {self.chip_id}: {missing.size} cells have no baseline, first cell "
+                f"{missing[0]}; characterise with at least {int(cells.max()) + 1} cells"
+            )
+        return where
+
+    @cached_property
+    def _dense(self) -> bool:
+        return bool(np.array_equal(self.cells, np.arange(self.cells.size)))
+
+    def set_probability(self) -> Floats:
+        """Share of first tries at the middle attempt that landed: [operation, from], NaN if none."""
+        first = self.counts[:, self.attempts // 2, 0]
+        total = first.sum(axis=-1)
+        landed = np.stack([first[s, :, s] for s in range(self.states)])
+        return np.divide(landed, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+    def edges(self) -> list[tuple[int, int, int]]:
+        """The resistance-state transition diagram: (from, to, operation) with a usable direct operation."""
+        out = []
+        middle = self.counts[:, self.attempts // 2].sum(axis=1)
+        for op in range(self.states):
+            for start in range(self.states):
+                total = int(middle[op, start].sum())
+                if start != op and _wilson_low(int(middle[op, start, op]), total) >= RSTD_PROBABILITY:
+                    out.append((start, op, op))
+        return out
+
+    def restrict(self, states: tuple[int, ...]) -> Characterization:
+        """The same cells used with some of their states only; a read decodes to the nearest used state."""
+        used = np.asarray(states)
+        if used.size < 2 or np.any(np.diff(used) <= 0) or used[0] != 0 or used[-1] >= self.states:
+            raise BadInput(
+                f"states={','.join(map(str, states))}: want ascending states from 0, below {self.states} "
+                f"(this characterisation found {self.states} states)"
+            )
+        group = np.abs(self.levels.mean[:, None] - self.levels.mean[used]).argmin(axis=1)
+        fold = np.eye(used.size, dtype=np.int64)[group]
+        last = np.searchsorted(group, np.arange(used.size - 1), side="right") - 1
+        shares = self.counts[used].sum(axis=(2, 4)).astype(np.float64)
+        known = np.nan_to_num(self.energy_j[used])
+        weighted = (known * shares) @ fold
+        total = shares @ fold
+        energy = np.divide(weighted, total, out=np.full(total.shape, np.nan), where=total > 0)
+        levels = Levels(self.levels.mean[used], self.levels.std[used], self.levels.boundary[last])
+        return replace(
+            self,
+            set_v=self.set_v[used[1:] - 1],
+            levels=levels,
+            resistance_ohm=self.resistance_ohm[used],
+            counts=np.einsum("oafst,sp,tq->oafpq", self.counts[used], fold, fold),
+            energy_j=energy,
+            threshold_v=self.threshold_v[:, used[1:] - 1],
+        )
+
+    def read_energy_j(self) -> Floats:
+        """V_read^2 / R_s t_read of each state, shape (S,): QUEST's activation energy (Algorithm 2)."""
+        return self.read.amplitude_v**2 * self.read.width_s / self.resistance_ohm
+
+
+def checked_resistance(reading: Reading) -> Floats:
+    """The resistances, or DeviceError naming the first cell whose read is no positive finite number."""
+    good = np.isfinite(reading.resistance_ohm) & (reading.resistance_ohm > 0)
+    if not np.all(good):
+        first = int(np.flatnonzero(~good)[0])
+        raise DeviceError(
+            f"read of cell {reading.cells[first]}: {reading.resistance_ohm[first]} ohm "
+            f"({int((~good).sum())} of {good.size} cells): a resistance is finite and above 0 ohm",
+            partial=reading,
+        )
+    return reading.resistance_ohm
+
+
+def _wilson_low(hits: int, total: int) -> float:
+    """Lower end of Wilson's 95 % interval for a share."""
+    if total == 0:
+        return 0.0
+    z, p = 1.96, hits / total
+    middle = p + z * z / (2 * total)
+    return (middle - z * np.sqrt(p * (1 - p) / total + z * z / (4 * total * total))) / (1 + z * z / total)

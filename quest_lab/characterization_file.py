@@ -1,0 +1,119 @@
+"""A characterisation as the result `characterization` of a run file, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.characterization import Characterization
+from quest_lab.device import FieldPulse, ReadPulse, Scope
+from quest_lab.errors import BadInput
+from quest_lab.levels import Levels
+from quest_lab.runfile import open_run
+from quest_lab.schema import Field, Result
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+NAME = "characterization"
+
+# field: unit, meaning, dimensions
+_FIELDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "set_v": ("V", "amplitude at the cell of the set pulse of each state", ("set_state",)),
+    "level_mean": ("", "position of each level between R0 (0) and top (1)", ("state",)),
+    "level_std": ("", "spread of a single read around its level", ("state",)),
+    "boundary": ("", "decision boundary between neighbouring levels", ("set_state",)),
+    "resistance_ohm": ("ohm", "mean resistance of each state", ("state",)),
+    "counts": (
+        "",
+        "transitions counted [operation, attempt, previous pulse missed, from, to]",
+        ("operation", "attempt", "missed", "state", "to_state"),
+    ),
+    "energy_j": ("J", "mean pulse energy [operation, attempt, from]", ("operation", "attempt", "state")),
+    "cells": ("", "cells with a baseline", ("cell",)),
+    "baseline_ohm": ("ohm", "R0 of each cell", ("cell",)),
+    "top_ohm": ("ohm", "top state of each cell", ("cell",)),
+    "sample": ("", "cells whose thresholds were measured", ("sampled",)),
+    "threshold_v": ("V", "amplitude at which each sampled cell reached each state", ("sampled", "set_state")),
+    "stuck": ("", "cells that do not respond to pulses", ("stuck_cell",)),
+}
+_ATTRS = (
+    "chip_id",
+    "set_width_s",
+    "reset_field_t",
+    "reset_width_s",
+    "reset_scope",
+    "reset_energy_j",
+    "read_v",
+    "read_s",
+    "attempt_step_v",
+    "read_noise",
+    "confidence",
+    "half_width",
+)
+
+
+def to_result(found: Characterization) -> Result:
+    """The characterisation as a collection of fields with units."""
+    values: dict[str, NDArray[Any]] = {
+        "level_mean": found.levels.mean,
+        "level_std": found.levels.std,
+        "boundary": found.levels.boundary,
+    }
+    fields = {
+        name: Field(values.get(name, getattr(found, name, np.empty(0))), unit, meaning, dims)
+        for name, (unit, meaning, dims) in _FIELDS.items()
+    }
+    attrs: dict[str, Any] = {
+        "reset_field_t": found.reset.field_t,
+        "reset_width_s": found.reset.width_s,
+        "reset_scope": str(found.reset_scope),
+        "read_v": found.read.amplitude_v,
+        "read_s": found.read.width_s,
+    }
+    rest = {name: getattr(found, name) for name in _ATTRS if name not in attrs}
+    return Result(NAME, fields, title=f"Characterisation of {found.chip_id}", attrs={**rest, **attrs})
+
+
+def load_characterization(path: Path | str) -> Characterization:
+    """Read it from a run file of `characterize`. Raises BadInput naming the file and what is missing."""
+    with open_run(path) as run:
+        if NAME not in run.results:
+            raise BadInput(
+                f"{path}: holds no result {NAME!r} (it is a run of kind {run.kind!r}, {run.status})"
+            )
+        return _from_dataset(run.result(NAME), str(path))
+
+
+def _from_dataset(data: xr.Dataset, path: str) -> Characterization:
+    missing = [n for n in _FIELDS if n not in data] + [a for a in _ATTRS if a not in data.attrs]
+    if missing:
+        raise BadInput(f"{path}: result {NAME!r} lacks {missing[0]!r}")
+    a: dict[str, Any] = dict(data.attrs)
+    v = {name: np.asarray(data[name].values) for name in _FIELDS}
+    return Characterization(
+        chip_id=str(a["chip_id"]),
+        set_v=v["set_v"],
+        set_width_s=float(a["set_width_s"]),
+        reset=FieldPulse(float(a["reset_field_t"]), float(a["reset_width_s"])),
+        reset_scope=Scope(a["reset_scope"]),
+        reset_energy_j=float(a["reset_energy_j"]),
+        read=ReadPulse(float(a["read_v"]), float(a["read_s"])),
+        levels=Levels(v["level_mean"], v["level_std"], v["boundary"]),
+        resistance_ohm=v["resistance_ohm"],
+        attempt_step_v=float(a["attempt_step_v"]),
+        counts=v["counts"],
+        energy_j=v["energy_j"],
+        cells=v["cells"],
+        baseline_ohm=v["baseline_ohm"],
+        top_ohm=v["top_ohm"],
+        sample=v["sample"],
+        threshold_v=v["threshold_v"],
+        read_noise=float(a["read_noise"]),
+        stuck=v["stuck"],
+        confidence=float(a["confidence"]),
+        half_width=float(a["half_width"]),
+    )

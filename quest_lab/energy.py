@@ -1,0 +1,120 @@
+"""QUEST's energies of a training run (arXiv 2504.00679, Algorithms 1 and 2), for every mapping pattern.
+
+    update:      E_w[l, p] = sum_{i != j} M_l[i, j] E[p(i), p(j)]
+    activation:  E_a[l, p] = sum_{v != 0} N_{l,v} e[p(v)],     e[s] = V_read^2 / R_s t_read
+
+M counts level changes, N reads of weights in level v. *Gated* is the paper's: zero weights are not read.
+*Row-activated* sums over all v: a spike biases the whole line. Under reset scope `array` the cells interact
+and no per-cell matrix exists: see `array_update_energy`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.device import Floats
+from quest_lab.layers import reads_by_level
+from quest_lab.mapping import Pattern, level_count
+from quest_lab.schedule import Schedule
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a schedule does, counted, over its steps t and layers l; n = number of weight levels.
+
+    `transitions[t, l, from, to]`, `levels[t, l, level]` after the step, `reads[t, l, level]` in the step,
+    `samples[t]` images of the step, `stage[t]` 1 early, 2 middle, 3 final of the first epoch, else 0.
+    """
+
+    transitions: Ints
+    levels: Ints
+    reads: Ints
+    samples: Ints
+    stage: NDArray[np.int8]
+
+
+def count(schedule: Schedule) -> Counts:
+    """Stream a schedule once and count; memory grows with steps, not with weights."""
+    n, half = level_count(schedule.header.bits), level_count(schedule.header.bits) // 2
+    shape = (schedule.steps, len(schedule.layers))
+    transitions, levels = np.zeros((*shape, n, n), np.int64), np.zeros((*shape, n), np.int64)
+    reads = np.zeros((*shape, n), np.int64)
+    samples, stage = np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int8)
+    now = schedule.initial_levels.copy()
+    ends = np.array([layer.offset + int(np.prod(layer.shape)) for layer in schedule.layers])
+    for t, step in enumerate(schedule):
+        layer_of = np.searchsorted(ends, step.weight, side="right")
+        for i, layer in enumerate(schedule.layers):
+            reads[t, i] = reads_by_level(layer, step.taps, now, schedule.header.bits)
+        np.add.at(transitions[t], (layer_of, step.old.astype(int) + half, step.new.astype(int) + half), 1)
+        now[step.weight] = step.new
+        for i, layer in enumerate(schedule.layers):
+            levels[t, i] = np.bincount(now[layer.offset : ends[i]].astype(np.int64) + half, minlength=n)
+        samples[t], stage[t] = step.samples, step.stage
+    return Counts(transitions, levels, reads, samples, stage)
+
+
+def update_energy(transitions: Ints, energy_j: Floats, pattern: Pattern) -> Floats:
+    """E_w of Algorithm 1: `transitions[..., from, to]` of levels, `energy_j[from, to]` of states."""
+    p = np.asarray(pattern)
+    cost = energy_j[np.ix_(p, p)] * (1.0 - np.eye(p.size))
+    return np.asarray((transitions * cost).sum(axis=(-2, -1)))
+
+
+def activation_energy(reads: Ints, read_j: Floats, pattern: Pattern, *, gated: bool = True) -> Floats:
+    """E_a of Algorithm 2: `reads[..., level]`, `read_j[state]`; joule [...]. Not gated: zero weights too."""
+    cost = read_j[np.asarray(pattern)].copy()
+    if gated:
+        cost[len(pattern) // 2] = 0.0
+    return np.asarray(reads @ cost)
+
+
+def array_update_energy(
+    transitions: Ints, levels: Ints, energy_j: Floats, field_j: float, pattern: Pattern
+) -> Floats:
+    """Energy of each step when one reset empties all cells (scope `array`), joule, shape (steps,).
+
+    `transitions[t, from, to]` and `levels[t, level]` over the whole chip. A step with any downward move costs
+    the field and every cell not meant to be at R0 programmed again; a step without costs its pulses.
+    """
+    p = np.asarray(pattern)
+    downward = (p[None, :] < p[:, None]) & ~np.eye(p.size, dtype=bool)
+    falls = (transitions * downward).sum(axis=(-2, -1)) > 0
+    again = field_j + levels @ energy_j[0, p]
+    return np.where(falls, again, update_energy(transitions, energy_j, pattern))
+
+
+@dataclass(frozen=True, slots=True)
+class Crossover:
+    """Above `reset_j` joule a reset, `above` is the cheapest pattern; below it, `below` is."""
+
+    reset_j: float
+    below: Pattern
+    above: Pattern
+
+
+def crossovers(
+    transitions: Ints, pulse_j: Floats, resets: Floats, patterns: list[Pattern]
+) -> list[Crossover]:
+    """Where the cheapest pattern changes with the energy of a reset (lower envelope of straight lines).
+
+    `transitions[from, to]` of levels; `pulse_j[from, to]` of states without the resets; `resets[from, to]`
+    the expected number of resets. Each pattern costs A + B * reset_j.
+    """
+    a = np.array([float(update_energy(transitions, pulse_j, p)) for p in patterns])
+    b = np.array([float(update_energy(transitions, resets, p)) for p in patterns])
+    now, at, out = int(np.lexsort((b, a))[0]), 0.0, list[Crossover]()
+    while True:
+        later = b < b[now] - 1e-12 * (1.0 + b[now])
+        if not np.any(later):
+            return out
+        meet = np.where(later, (a - a[now]) / np.where(later, b[now] - b, 1.0), np.inf)
+        following = int(np.lexsort((b, meet))[0])
+        at = max(at, float(meet[following]))
+        out.append(Crossover(at, patterns[now], patterns[following]))
+        now = following

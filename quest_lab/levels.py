@@ -1,0 +1,118 @@
+"""Finding resistance levels in data: visits, a one-dimensional Gaussian mixture, boundaries, decoding error.
+
+Positions are x = (R/R0 - 1) / (R_top/R0 - 1) of each cell against its own baseline: 0 at R0, 1 at the top,
+whichever way the resistance runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp, ndtr
+
+from quest_lab.device import Floats
+
+_MAX_LEVELS = 16
+_MOST_OBSERVATIONS = 3000  # more change no centre, only the time
+_PATIENCE = 3  # numbers of levels to try beyond the best
+_JUMP_SIGMAS = 4.5
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Levels in ascending position: `mean` and `std` of a single read, shape (S,); `boundary`: (S-1,)."""
+
+    mean: Floats
+    std: Floats
+    boundary: Floats
+
+    @property
+    def decoding_error(self) -> Floats:
+        """Probability that a read of either of two neighbours falls on the wrong side, shape (S-1,)."""
+        low = ndtr(-(self.boundary - self.mean[:-1]) / self.std[:-1])
+        high = ndtr(-(self.mean[1:] - self.boundary) / self.std[1:])
+        return 0.5 * (low + high)
+
+
+def visits(track: Floats, noise: float) -> Floats:
+    """Mean position of each stay between jumps in `track`, shape (reads,), of one cell.
+
+    Consecutive reads of one landing share its residual, so they count as one observation. A jump is a read
+    further than 4.5 standard deviations `noise` (position units) from the mean of the stay.
+    """
+    means, total, count = [], 0.0, 0
+    for x in track:
+        if count and abs(x - total / count) > _JUMP_SIGMAS * noise * np.sqrt(1.0 + 1.0 / count):
+            means.append(total / count)
+            total, count = 0.0, 0
+        total, count = total + x, count + 1
+    if count:
+        means.append(total / count)
+    return np.asarray(means)
+
+
+def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS) -> Floats:
+    """Centres of the mixture of normals that explains the observations best (BIC), ascending, shape (S,).
+
+    `floor` is the smallest standard deviation that a level can have (the read noise). Centres that no single
+    read could tell apart (closer than two standard deviations) are one level.
+    """
+    x = np.sort(observations)
+    x = x[:: -(-x.size // _MOST_OBSERVATIONS)]
+    best_bic, best = np.inf, np.array([x.mean()])
+    for n in range(1, min(most, x.size // 5) + 1):
+        if n > best.size + _PATIENCE:
+            break
+        for start in (_by_gaps(x, n), np.linspace(x[0], x[-1], n) if n > 1 else np.array([x.mean()])):
+            weight, mean, std, log_likelihood = _fit(x, start, floor)
+            bic = (3 * n - 1) * np.log(x.size) - 2.0 * log_likelihood
+            if bic < best_bic and _distinct(weight, mean, std, x.size):
+                best_bic, best = bic, np.sort(mean)
+    return best
+
+
+def levels_of(reads: Floats, centres: Floats, floor: float) -> Levels:
+    """Mean and spread of single reads around each centre, and boundaries of equal standardised distance."""
+    nearest = np.abs(reads[:, None] - centres).argmin(axis=1)
+    mean, std = centres.copy(), np.full(centres.size, floor)
+    for s in range(centres.size):
+        mine = reads[nearest == s]
+        if mine.size > 1:
+            mean[s], std[s] = mine.mean(), max(float(mine.std(ddof=1)), floor)
+    boundary = (mean[:-1] * std[1:] + mean[1:] * std[:-1]) / (std[:-1] + std[1:])
+    return Levels(mean, std, boundary)
+
+
+def _by_gaps(x: Floats, n: int) -> Floats:
+    """Means of the pieces between the n-1 widest gaps."""
+    cuts = np.sort(np.argsort(np.diff(x))[-(n - 1) :] + 1) if n > 1 else np.empty(0, int)
+    return np.array([piece.mean() for piece in np.split(x, cuts)])
+
+
+def _fit(x: Floats, start: Floats, floor: float) -> tuple[Floats, Floats, Floats, float]:
+    """Expectation-maximisation from the given centres; returns weights, means, deviations, log likelihood."""
+    n = start.size
+    mean, weight = start.copy(), np.full(n, 1.0 / n)
+    std = np.full(n, max(float(np.ptp(x)) / (4 * n), floor))
+    last = -np.inf
+    for _ in range(200):
+        z = (x[:, None] - mean) / std
+        joint = np.log(weight) - 0.5 * z**2 - np.log(std * np.sqrt(2 * np.pi))
+        norm = logsumexp(joint, axis=1)
+        share = np.exp(joint - norm[:, None])
+        mass = share.sum(axis=0) + 1e-9
+        weight, mean = mass / mass.sum(), (share * x[:, None]).sum(axis=0) / mass
+        std = np.maximum(np.sqrt((share * (x[:, None] - mean) ** 2).sum(axis=0) / mass), floor)
+        total = float(norm.sum())
+        if total - last < 1e-6 * abs(total):
+            break
+        last = total
+    return weight, mean, std, total
+
+
+def _distinct(weight: Floats, mean: Floats, std: Floats, count: int) -> bool:
+    """Whether every component holds at least three observations and no two overlap within two deviations."""
+    order = np.argsort(mean)
+    apart = np.diff(mean[order]) >= std[order][1:] + std[order][:-1]
+    return bool(np.all(weight * count >= 3.0) and np.all(apart))

@@ -1,0 +1,187 @@
+"""Program and verify: the closed loop that brings cells to their target states.
+
+Read, look up what the policy says, apply it to all cells that want the same pulse, read again, until all are
+there or out of attempts. It decides from reads alone, so starting it again after a stop finishes the job.
+A cell that never arrives is reported, never retried without end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.characterization import Characterization, States
+from quest_lab.device import (
+    Applied,
+    Cells,
+    Device,
+    FieldPulse,
+    Floats,
+    Reading,
+    Scope,
+    as_cells,
+    whole_domains,
+)
+from quest_lab.errors import BadInput
+from quest_lab.policy import WriteModel, next_attempt, solve
+
+
+@dataclass
+class Written:
+    """Outcome of a write: `states` as last read, in the order of `cells`, and what it spent.
+
+    Accounts in joule, never mixed: `write_j` pulses (and resets of single cells), `field_j` domain resets,
+    `verify_j` reads. `rewritten` are cells outside `cells` that a domain reset made necessary to set again.
+    """
+
+    cells: Cells
+    target: States
+    states: States
+    pulses: int = 0
+    resets: int = 0
+    reads: int = 0
+    write_j: float = 0.0
+    field_j: float = 0.0
+    verify_j: float = 0.0
+    rewritten: Cells = field(default_factory=lambda: np.empty(0, np.int64))
+    rewritten_states: States = field(default_factory=lambda: np.empty(0, np.int8))
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Cells whose decoded state is not the target, shape (len(cells),)."""
+        return self.states != self.target
+
+
+class Programmer:
+    """Writes states into the cells of a chip it has a characterisation of.
+
+    `check` is called between write-read pairs and may raise to stop. `closed_loop=False` gives each pulse
+    once, blindly (the open-loop row of a comparison): reset, one set pulse, one read.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        found: Characterization,
+        *,
+        check: Callable[[], None] = lambda: None,
+        closed_loop: bool = True,
+    ) -> None:
+        if device.capabilities.chip_id != found.chip_id:
+            raise BadInput(
+                f"characterization is of chip {found.chip_id}, the device is {device.capabilities.chip_id}"
+            )
+        self._device, self._found, self._check = device, found, check
+        self._closed_loop = closed_loop
+        self._array = device.capabilities.reset_scope is Scope.ARRAY
+        self.policy = solve(WriteModel.measured(found), free_start=self._array)
+        self._book = np.full(
+            device.capabilities.cells, -1, np.int8
+        )  # what every written cell is meant to hold
+
+    def write(self, cells: Cells, target: NDArray[np.integer]) -> Written:
+        """Bring `cells` to `target` (states, one each). DeviceError carries what was delivered."""
+        cells = as_cells(cells, self._device.capabilities.cells)
+        wanted = np.asarray(target).astype(np.int8)
+        if wanted.shape != cells.shape:
+            raise BadInput(f"target: {wanted.size} states for {cells.size} cells")
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self._found.states:
+            raise BadInput(f"target: want states 0..{self._found.states - 1}, got up to {wanted.max()}")
+        if not cells.size:
+            return Written(cells, wanted, wanted)
+        self._book[cells] = wanted
+        if self._array:
+            return self._write_array(cells, wanted)
+        out = Written(cells, wanted, wanted.copy())
+        state = self._read(cells, out)
+        self._program(cells, wanted, state, out)
+        out.states = state
+        return out
+
+    def _write_array(self, cells: Cells, wanted: States) -> Written:
+        """One reset a step: if any cell must fall, empty its domains and set every cell of them again."""
+        out = Written(cells, wanted, wanted.copy())
+        state = self._read(cells, out)
+        falling = cells[state > wanted]
+        if falling.size or not self._closed_loop:
+            domain = whole_domains(self._device.capabilities, falling if self._closed_loop else cells)
+            self._reset(domain, out)
+            standing = domain[self._book[domain] >= 0]
+            out.rewritten = np.setdiff1d(standing, cells, assume_unique=True)
+            everyone = np.union1d(standing, cells)
+        else:
+            everyone = np.sort(cells)
+        target = self._book[everyone]
+        now = self._read(everyone, out)
+        self._program(everyone, target, now, out)
+        out.states = now[np.searchsorted(everyone, cells)]
+        out.rewritten_states = now[np.searchsorted(everyone, out.rewritten)]
+        return out
+
+    def _program(self, cells: Cells, target: States, state: States, out: Written) -> None:
+        """Run the policy on each cell; `state` is updated in place to what was last read."""
+        if not self._closed_loop:
+            self._program_blindly(cells, target, state, out)
+            return
+        attempt = self.policy.start[state, target]
+        missed = np.zeros(cells.size, np.int8)
+        for left in range(self.policy.horizon, 0, -1):
+            action = self.policy.action[left, state, attempt, missed, target]
+            action[state == target] = -1
+            busy = np.flatnonzero(action >= 0)
+            if not busy.size:
+                return
+            for op, a in sorted(set(zip(action[busy].tolist(), attempt[busy].tolist(), strict=True))):
+                self._check()
+                mine = busy[(action[busy] == op) & (attempt[busy] == a)]
+                landed = self._apply(cells[mine], op, a, out)
+                if op:
+                    attempt[mine] = next_attempt(attempt[mine], action[mine], landed, self._found.attempts)
+                    missed[mine] = landed != op
+                state[mine] = landed
+
+    def _program_blindly(self, cells: Cells, target: States, state: States, out: Written) -> None:
+        middle = self._found.attempts // 2
+        if not self._array:
+            state[:] = self._apply(cells, 0, middle, out)
+        for op in range(1, self._found.states):
+            mine = np.flatnonzero(target == op)
+            if mine.size:
+                self._check()
+                state[mine] = self._apply(cells[mine], op, middle, out)
+
+    def _apply(self, cells: Cells, op: int, attempt: int, out: Written) -> States:
+        done = self._device.apply(self._found.operation(op, attempt), cells, then_read=True)
+        self._account(done, out)
+        return self._decode(done.expect_reading(), out)
+
+    def _reset(self, domain: Cells, out: Written) -> None:
+        self._check()
+        self._account(self._device.apply(self._found.reset, domain), out)
+
+    def _read(self, cells: Cells, out: Written) -> States:
+        return self._decode(self._device.read(cells, self._found.read), out)
+
+    def _decode(self, reading: Reading, out: Written) -> States:
+        out.reads += reading.cells.size
+        out.verify_j += float(reading.energy_j.sum())
+        return self._found.decode(reading)
+
+    def _account(self, done: Applied, out: Written) -> None:
+        spent = float(done.energy_j.sum())
+        if isinstance(done.operation, FieldPulse):
+            out.resets += 1 if self._array else done.cells.size
+            if self._array:
+                out.field_j += spent
+                return
+        else:
+            out.pulses += done.cells.size
+        out.write_j += spent
+
+
+def expected_energy_j(total_j: Floats, old: States, new: States) -> float:
+    """Sum of the expected energies of the writes old -> new (reset scope `cell`), joule."""
+    return float(total_j[old.astype(np.int64), new.astype(np.int64)].sum())
