@@ -75,7 +75,7 @@ def _open_chip(preset: Literal["scaled", "lab"]) -> _Opener:
 
 
 def _open_virtual(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
-    from quest_lab.sim.virtual import open_virtual_bench
+    from quest_lab.virtual_bench import open_virtual_bench
 
     return open_virtual_bench(cells=cells, seed=seed, cells_file=cells_file)
 

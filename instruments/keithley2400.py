@@ -1,0 +1,87 @@
+"""Keithley 2400 as a resistance meter: sources volts, measures current, output on only while it measures.
+
+:SOURce:CLEar:AUTO turns the output on for one source-delay-measure cycle, so a read is one exchange and a
+crash of this program leaves nothing on the cell. Autozero is off: it would keep the bias on for three times
+the aperture (read disturb).
+"""
+
+from __future__ import annotations
+
+import math
+
+from pymeasure.instruments.keithley import Keithley2400
+
+from quest_lab.device import ReadPulse
+from quest_lab.errors import DeviceError, LimitExceeded
+from quest_lab.instruments.visa import Line
+
+NPLC_LOW, NPLC_HIGH = 0.01, 10.0  # datasheet
+IN_COMPLIANCE = 1 << 3  # status word
+OVERFLOW = 9.9e37
+
+
+class SourceMeter2400:
+    """ResistanceMeter. `limit_v`, `limit_a`: highest bias and compliance of a read; `line_hz`: mains."""
+
+    def __init__(
+        self, meter: Keithley2400, *, limit_v: float = 0.1, limit_a: float = 1e-4, line_hz: float = 50.0
+    ) -> None:
+        self._meter = meter
+        self._line = Line("2400", meter)
+        self._limit_v, self._limit_a, self._line_hz = limit_v, limit_a, line_hz
+        self._armed: ReadPulse | None = None
+
+    def set_up(self) -> None:
+        """Output off, known state, compliance and range, then the single-cycle mode."""
+        self.off()
+        self._line.identify()
+        meter = self._meter
+        with self._line.step("set up"):
+            meter.reset()
+            meter.clear()
+            meter.reset_data_format()
+            meter.source_mode = "voltage"
+            meter.compliance_current = self._limit_a
+            meter.current_range = self._limit_a
+            meter.auto_zero_enabled = False
+            meter.source_delay = 0.0
+            meter.auto_output_off_enabled = True
+        self._line.ask_ok(":SENS:FUNC 'CURR'", "set up")
+
+    def arm(self, at: ReadPulse) -> None:
+        """Set volts and aperture if they differ from the last ones; one exchange. Raises LimitExceeded."""
+        if at == self._armed:
+            return
+        nplc = at.width_s * self._line_hz
+        if abs(at.amplitude_v) > self._limit_v:
+            raise LimitExceeded(f"read amplitude_v={at.amplitude_v}: above {self._limit_v} V (read disturb)")
+        if not NPLC_LOW * (1 - 1e-9) <= nplc <= NPLC_HIGH * (1 + 1e-9):
+            raise LimitExceeded(
+                f"read width_s={at.width_s}: a 2400 measures {NPLC_LOW / self._line_hz} to "
+                f"{NPLC_HIGH / self._line_hz} s at {self._line_hz} Hz mains"
+            )
+        self._armed = None
+        command = f":SENS:CURR:NPLC {nplc:.9g};:SOUR:VOLT {at.amplitude_v:.9g}"
+        self._line.ask_ok(command, f"arm {at.amplitude_v:.6g} V")
+        self._armed = at
+
+    def measure(self) -> float:
+        """One read, one exchange; ohm. Raises DeviceError in compliance and where no resistance results."""
+        reply = self._line.ask(":READ?", "read")
+        try:
+            volts, ampere, _, _, status = (float(field) for field in reply.split(","))
+        except ValueError:
+            raise DeviceError(f"2400: read: unreadable reply {reply!r}") from None
+        if int(status) & IN_COMPLIANCE:
+            raise DeviceError(f"2400: read: in compliance at {self._limit_a} A: cell shorted?")
+        ohm = volts / ampere if ampere else math.inf
+        if abs(ampere) >= OVERFLOW or not math.isfinite(ohm) or ohm <= 0.0:
+            raise DeviceError(f"2400: read: {volts} V, {ampere} A is no resistance: cell open?")
+        return ohm
+
+    def off(self) -> None:
+        self._armed = None
+        self._line.write(":OUTP 0", "output off")
+
+    def close(self) -> None:
+        self._line.close()

@@ -1,0 +1,103 @@
+"""What a bench needs of its instruments, role by role. A driver is a thin adapter that fills one of these.
+
+Every `off` is unconditional: no query before it, idempotent, on a line in any state.
+`close` ends the connection.
+All methods raise DeviceError naming instrument and step.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from quest_lab.device import ReadPulse
+
+
+class PulseSource(Protocol):
+    """Gives one voltage pulse on command."""
+
+    def set_up(self) -> None:
+        """From any state to ready: output off, load, limits, shape, trigger."""
+        ...
+
+    def arm(self, open_v: float, width_s: float) -> None:
+        """Prepare a pulse of these open-circuit volts; refused levels raise before anything is fired."""
+        ...
+
+    def fire(self) -> None:
+        """Output on, one pulse, output off. If this raises, the pulse may or may not have been given."""
+        ...
+
+    def off(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ResistanceMeter(Protocol):
+    """Biases a cell and measures its resistance."""
+
+    def set_up(self) -> None: ...
+
+    def arm(self, at: ReadPulse) -> None:
+        """Prepare reads at these volts for this long."""
+        ...
+
+    def measure(self) -> float:
+        """One read: output on, measure, output off; ohm."""
+        ...
+
+    def off(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Switch(Protocol):
+    """Joins one instrument row to one cell, and nothing else."""
+
+    def set_up(self) -> None: ...
+
+    def route(self, row: int, cell: int) -> None:
+        """Close exactly this crosspoint and wait until its relay has settled."""
+        ...
+
+    def off(self) -> None:
+        """Open everything."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FieldSource(Protocol):
+    """A magnet around the chip."""
+
+    def set_up(self) -> None: ...
+
+    def pulse(self, field_t: float, width_s: float) -> float:
+        """Ramp up, hold the flat top, ramp to zero; returns the energy spent in the coil, joule."""
+        ...
+
+    def off(self) -> None:
+        """Ramp to zero from the last known current, then output off: an inductor is never opened."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class CellAccess(Protocol):
+    """Reaches single cells: a pulser, a meter and a switch, or an array board."""
+
+    def set_up(self) -> None: ...
+
+    def pulse(self, cell: int, amplitude_v: float, width_s: float, resistance_ohm: float) -> None:
+        """One pulse of volts *at the cell*, compensated with its resistance. Failing while it is fired raises
+        DeviceError with the cell in `ambiguous`, before that without."""
+        ...
+
+    def read(self, cell: int, at: ReadPulse) -> float:
+        """Resistance of the cell, ohm."""
+        ...
+
+    def off(self) -> None:
+        """Pulser off, source off, matrix open; a failure of one never stops the next."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,82 @@
+"""Between a client and a virtual instrument: messages counted, faults injected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from quest_lab.sim.scpi import Scpi
+
+
+class Instrument(Protocol):
+    """A virtual instrument: something that understands SCPI."""
+
+    scpi: Scpi
+
+
+class FaultKind(StrEnum):
+    """What can happen to a message."""
+
+    COMMAND_LOST = "command lost"  # never arrives; a query then times out
+    REPLY_LOST = "reply lost"  # executed, but nothing comes back
+    REPLY_LATE = "reply late"  # comes after the client has given up
+    GARBAGE = "garbage"  # noise instead of the reply
+    CLOSED = "closed"  # the connection is gone
+
+
+@dataclass(slots=True)
+class Fault:
+    """The next `count` messages that contain `contains` meet this fate; an empty text matches every one."""
+
+    kind: FaultKind
+    contains: str = ""
+    count: int = 1
+
+
+class LinkClosed(Exception):
+    """The connection to the instrument is gone."""
+
+
+class Wire:
+    """One instrument's line to its client."""
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.faults: list[Fault] = []
+        self.sent: list[str] = []  # messages from the client, newest last
+        self.replies = 0
+        self._reply_fault: FaultKind | None = None
+
+    def send(self, message: str) -> None:
+        """A message from the client. Raises LinkClosed."""
+        self.sent.append(message)
+        fault = self._fault(message)
+        if fault is FaultKind.CLOSED:
+            raise LinkClosed
+        self._reply_fault = fault
+        if fault is not FaultKind.COMMAND_LOST:
+            self.instrument.scpi.receive(message)
+
+    def receive(self) -> str | None:
+        """The reply; None when the client would time out."""
+        fault, self._reply_fault = self._reply_fault, None
+        if fault in (FaultKind.REPLY_LATE, FaultKind.COMMAND_LOST):
+            return None
+        reply = self.instrument.scpi.answer()
+        if fault is FaultKind.REPLY_LOST or reply is None:
+            return None
+        self.replies += 1
+        return "\x15#?" if fault is FaultKind.GARBAGE else reply
+
+    def clear(self) -> None:
+        """Device clear."""
+        self._reply_fault = None
+        self.instrument.scpi.clear()
+
+    def _fault(self, message: str) -> FaultKind | None:
+        for fault in self.faults:
+            if fault.count and fault.contains in message:
+                fault.count -= 1
+                return fault.kind
+        return None
