@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 from quest_lab.device import (
@@ -41,12 +41,6 @@ class Limit:
         if not value >= self.low:
             raise LimitExceeded(f"{name}={value:g}: below {self.low:g} {self.unit}, {self.where}")
 
-    def tightened(self, other: Limit) -> Limit:
-        """The interval both allow; where it stands names whichever is narrower at each end."""
-        low, high = max(self.low, other.low), min(self.high, other.high)
-        parts = [lim.where for lim in (self, other) if lim.low == low or lim.high == high]
-        return Limit(low, high, self.unit, " and ".join(dict.fromkeys(parts)))
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -79,11 +73,6 @@ class Limits:
             read_amplitude_v=limit("read_amplitude_v", capabilities.read_amplitude_v, "V"),
         )
 
-    def tightened(self, other: Limits) -> Limits:
-        """Both together: of every quantity the tighter limit wins."""
-        both = {f.name: _tighter(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)[:-1]}
-        return Limits(**both, energy_at_ohm=min(self.energy_at_ohm, other.energy_at_ohm))
-
     def check(self, operation: Operation) -> None:
         """Raise LimitExceeded if a pulse must not be given."""
         if isinstance(operation, FieldPulse):
@@ -105,12 +94,14 @@ class Limits:
 
 
 class Limited:
-    """A Device that refuses what `limits` (by default the device's own capabilities) do not allow."""
+    """A Device that refuses what `limits`, or the device's own capabilities, do not allow.
+
+    Wrap once more for each further source (datasheet, bench, protocol): the tightest holds.
+    """
 
     def __init__(self, device: Device, limits: Limits | None = None) -> None:
         self._device = device
-        own = Limits.of(device.capabilities)
-        self._limits = own if limits is None else own.tightened(limits)
+        self._limits = [*([limits] if limits else []), Limits.of(device.capabilities)]
 
     @property
     def capabilities(self) -> Capabilities:
@@ -122,14 +113,16 @@ class Limited:
             raise LimitExceeded(
                 f"field_t={operation.field_t:g}: {self.capabilities.chip_id} has no field (T)"
             )
-        self._limits.check(operation)
-        if then_read:
-            self._limits.check_read(self.capabilities.read)
+        for limits in self._limits:
+            limits.check(operation)
+            if then_read:
+                limits.check_read(self.capabilities.read)
         return self._device.apply(operation, cells, then_read=then_read)
 
     def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
         """As the device, or LimitExceeded before anything is sent."""
-        self._limits.check_read(at or self.capabilities.read)
+        for limits in self._limits:
+            limits.check_read(at or self.capabilities.read)
         return self._device.read(cells, at)
 
     def safe_state(self) -> None:
@@ -142,9 +135,3 @@ class Limited:
 def _check(limit: Limit | None, name: str, value: float) -> None:
     if limit is not None:
         limit.check(name, value)
-
-
-def _tighter(one: Limit | None, other: Limit | None) -> Limit | None:
-    if one is None or other is None:
-        return one or other
-    return one.tightened(other)

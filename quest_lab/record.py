@@ -176,7 +176,7 @@ class Recorded:
                 width_s=call.width_s,
                 count=count,
                 first=call.first + start,
-                wall_time_s=self._run.wall(),
+                wall_time_s=self._run.wall_time_s(),
                 clock_s=call.clock_s,
             )
 

@@ -17,14 +17,16 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from quest_lab import nexus, provenance, schema
+from quest_lab.device import Cells
 from quest_lab.errors import BadInput, Interrupted, QuestLabError
 from quest_lab.schema import Kind, Op, Origin, Outcome, Result, Status
 from quest_lab.tables import TableWriter, encoded, pieces
 
 FLUSH_EVERY_S = 0.25
+_EVENT_VALUES = ("energy_j", "resistance_ohm")  # by Kind
 _RESERVE_BYTES = 1 << 20  # kept free for the closing of a file whose disk fills up
 
 
@@ -52,14 +54,14 @@ class RunWriter:
         self.kind = kind
         self.acknowledged: dict[str, int] = {}
         self._file = file
-        self.wall = wall
+        self._wall = wall
         self._monotonic = monotonic
-        self._flushed_at = monotonic()
+        self._set_time()
         self._broken = self._closed = False
         wanted = [table for table in schema.TABLES.values() if table.belongs_to(kind)]
         self._tables = {t.name: TableWriter(file["entry"], t, self._writing) for t in wanted}
         self._calls = self._tables["calls"]
-        self._events = {Kind.APPLY: self._tables["applies"], Kind.READ: self._tables["reads"]}
+        self._events = (self._tables["applies"], self._tables["reads"])  # by Kind
 
     @classmethod
     def create(
@@ -108,21 +110,21 @@ class RunWriter:
         amplitude: float,
         width_s: float,
         clock_s: float,
-        cells: Any,
-        values: Any,
+        cells: Cells,
+        values: NDArray[np.floating[Any]],
     ) -> int:
         """Append one call with its events (`values`: joule or ohm, shape of `cells`). Returns its row."""
         count = len(cells)
         events = self._events[kind]
-        first = events.rows
-        row = self._calls.rows
+        first, row = events.rows, self._calls.rows
         if count == 1:
-            events.row(cells[0], values[0])
+            events.row(cells.item(), values.item())
         else:
-            value = "energy_j" if kind is Kind.APPLY else "resistance_ohm"
-            events.extend({"cell": cells, value: values}, count)
-        self._calls.row(kind, op, outcome, origin, amplitude, width_s, count, first, self.wall(), clock_s)
-        if self._monotonic() - self._flushed_at >= FLUSH_EVERY_S:
+            events.extend({"cell": cells, _EVENT_VALUES[kind]: values}, count)
+        now = self._monotonic()
+        wall_time_s = now + self._wall_ahead
+        self._calls.row(kind, op, outcome, origin, amplitude, width_s, count, first, wall_time_s, clock_s)
+        if now > self._flush_at:
             self.flush()
         return row
 
@@ -165,9 +167,13 @@ class RunWriter:
                 group.attrs["default"] = result.name
         self.flush()
 
+    def wall_time_s(self) -> float:
+        """Seconds since 1970."""
+        return self._monotonic() + self._wall_ahead
+
     def tick(self) -> None:
         """Flush if the last one is too long ago."""
-        if self._monotonic() - self._flushed_at >= FLUSH_EVERY_S:
+        if self._monotonic() > self._flush_at:
             self.flush()
 
     def flush(self) -> None:
@@ -177,7 +183,7 @@ class RunWriter:
         with self._writing(0):
             self._file.flush()
         self.acknowledged = {name: table.rows for name, table in self._tables.items()}
-        self._flushed_at = self._monotonic()
+        self._set_time()
 
     def close(self, status: str = Status.COMPLETE) -> None:
         """Finish the file under its own name. After a write error it stays `.part`. Idempotent."""
@@ -202,6 +208,12 @@ class RunWriter:
             if error is None:  # else the first error is the one to tell
                 raise
 
+    def _set_time(self) -> None:
+        """One clock read a row is enough: wall time is taken as far ahead of it as at the last flush."""
+        now = self._monotonic()
+        self._wall_ahead = self._wall() - now
+        self._flush_at = now + FLUSH_EVERY_S
+
     def _finish(self, status: Status) -> QuestLabError | None:
         problem: QuestLabError | None = None
         try:
@@ -223,7 +235,7 @@ class RunWriter:
         spill = writer.table.spill
         widths = {column.name: column for column in writer.table.columns}
         fixed = {name: encoded(widths[name], value) for name, value in names.items()}
-        wall_time_s = self.wall()
+        wall_time_s = self.wall_time_s()
         for part, piece in enumerate(pieces(widths[spill.name], text) if spill else ()):
             writer.row(wall_time_s, part, *fixed.values(), piece)
 

@@ -186,7 +186,12 @@ _REPLAY = Table(
         Column("writes_wrong", "i8", "", "writes whose state read back differs from the intended one"),
         Column("pulses", "i8", "", "voltage pulses given"),
         Column("resets", "i8", "", "cells reset by the field"),
-        Column("predicted_energy_j", "f8", "J", "write energy the policy predicts, without a domain's reset field"),
+        Column(
+            "predicted_energy_j",
+            "f8",
+            "J",
+            "write energy the policy predicts, without a domain's reset field",
+        ),
         Column("spent_energy_j", "f8", "J", "write energy spent: pulses and resets of single cells"),
         Column("verify_energy_j", "f8", "J", "energy of verify reads"),
         Column("inference_gated_energy_j", "f8", "J", "inference reads, weight-0 cells not read"),

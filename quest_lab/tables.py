@@ -21,6 +21,7 @@ from quest_lab.schema import Column, Table
 
 _FORMATS = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i4": "i", "i8": "q", "f4": "f", "f8": "d"}
 _BLOCK_ROWS = 16384
+_DIRECT_ROWS = 32768  # from here on a copy into the block costs more than an own write
 Writing: TypeAlias = Callable[[int], AbstractContextManager[None]]
 
 
@@ -40,32 +41,32 @@ class TableWriter:
         self._view = np.frombuffer(self._bytes, table.dtype)
         row = struct.Struct("=" + "".join(_FORMATS.get(c.dtype, c.dtype[1:] + "s") for c in table.columns))
         self._pack, self._row_size = row.pack_into, row.size
+        self._offset = 0  # of the next row in the block
         group = parent.create_group(table.name)
         group.attrs.update({"NX_class": "NXcollection", "long_name": table.meaning})
         self._columns = [_Stored(group, column, table.chunk) for column in table.columns]
 
     def row(self, *values: Any) -> None:
         """Append one row, values in the order of the columns."""
-        at = self.rows - self.drained
-        if at == self._block:
+        if self._offset == len(self._bytes):
             self.drain()
-            at = 0
-        self._pack(self._bytes, at * self._row_size, *values)
-        self.rows += 1
+        self._pack(self._bytes, self._offset, *values)
+        self.rows, self._offset = self.rows + 1, self._offset + self._row_size
 
     def extend(self, columns: Mapping[str, ArrayLike], count: int) -> None:
         """Append `count` rows; each column an array of that length, or one value for all."""
         at = self.rows - self.drained
-        if at + count > self._block:
+        direct = count >= min(self._block, _DIRECT_ROWS)
+        if direct or at + count > self._block:
             self.drain()
             at = 0
-        if count > self._block:
+        if direct:
             self._write([_of_length(columns[c.name], c.dtype, count) for c in self.table.columns], count)
             self.rows, self.drained = self.rows + count, self.drained + count
             return
         for column in self.table.columns:
             self._view[column.name][at : at + count] = columns[column.name]
-        self.rows += count
+        self.rows, self._offset = self.rows + count, self._offset + count * self._row_size
 
     def update(self, column: str, first: int, values: NDArray[Any]) -> None:
         """Overwrite `column` from row `first` on, wherever those rows are by now."""
@@ -82,7 +83,7 @@ class TableWriter:
         if pending:
             block = self._view[:pending]
             self._write([block[column.name] for column in self.table.columns], pending)
-            self.drained = self.rows
+            self.drained, self._offset = self.rows, 0
 
     def _write(self, values: list[NDArray[Any]], count: int) -> None:
         with self._writing(count * self._row_size):
