@@ -1,0 +1,285 @@
+"""The command line `quest-lab`; a command's body is `run` in quest_lab/cli/<command>.py, loaded when called.
+
+Commands hand files to each other, never global state: characterize, energy, train, replay, validate, report.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from quest_lab import __version__
+from quest_lab.cli.frame import debug_first, exit_on_failure, printable_everywhere
+
+app = typer.Typer(
+    name="quest-lab",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain text: prints on every console and loads faster
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 failure, 2 bad input, 130 interrupted.",
+)
+
+
+class DeviceName(StrEnum):
+    """The chips that come with quest-lab: two simulated presets, and the virtual bench of instruments."""
+
+    SCALED = "scaled"
+    LAB = "lab"
+    VIRTUAL = "virtual"
+
+
+class DatasetName(StrEnum):
+    """The image sets that the trainer reads; digits come with scikit-learn."""
+
+    DIGITS = "digits"
+    CIFAR10 = "cifar10"
+    MNIST = "mnist"
+
+
+def command(name: str, example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command whose --help ends with `example`."""
+    return app.command(name, epilog=f"Example: quest-lab {name} {example}")
+
+
+def _integers(text: str | None) -> tuple[int, ...] | None:
+    """`0,3,6` as (0, 3, 6)."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: want integers separated by commas, like 0,3,6") from None
+
+
+def _states(text: str | None) -> tuple[int, ...] | None:
+    states = _integers(text)
+    if states and (min(states) < 0 or len(set(states)) != len(states)):
+        raise typer.BadParameter(f"{text!r}: want different states, 0 or above")
+    return states
+
+
+def _channels(text: str | None) -> tuple[int, ...] | None:
+    channels = _integers(text)
+    if channels and min(channels) < 1:
+        raise typer.BadParameter(f"{text!r}: want at least 1 channel in every layer")
+    return channels
+
+
+def _positive(value: float) -> float:
+    if not math.isfinite(value) or value <= 0:
+        raise typer.BadParameter(f"{value}: want a finite number above 0")
+    return value
+
+
+Device = Annotated[
+    DeviceName, typer.Argument(metavar="DEVICE", help="The chip to drive: scaled, lab or virtual.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+RunOut = Annotated[Path, typer.Option("--out", help="Run file to write.", metavar="RUN.h5")]
+DirOut = Annotated[Path, typer.Option("--out", help="Folder to write.", metavar="DIR")]
+Chip = Annotated[
+    Path | None,
+    typer.Option("--chip", help="File of a simulated chip's cells; it survives the command.", metavar="FILE"),
+]
+Characterization = Annotated[
+    Path, typer.Option("--characterization", help="Run file of `characterize`.", metavar="RUN.h5")
+]
+States = Annotated[
+    str, typer.Option("--states", help="States of the weight levels, lowest level first.", callback=_states)
+]
+Dataset = Annotated[DatasetName, typer.Option("--dataset", help="Images.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the data set (not for digits).", metavar="DIR")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"quest-lab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+) -> None:
+    """Characterise, train, replay and validate multi-state memory cells, simulated or on a bench."""
+
+
+@command("demo", "--out demo --overwrite")
+def demo_command(
+    out: DirOut = Path("demo"),
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer cells and epochs.")] = False,
+) -> None:
+    """Go the whole way on a simulated chip, and report."""
+    from quest_lab.cli.demo import run
+
+    run(out=out, seed=seed, overwrite=overwrite, quick=quick)
+
+
+@command("characterize", "scaled --out chip.h5 --cells 4096 --sample 256")
+def characterize_command(
+    device: Device,
+    out: RunOut,
+    cells: Annotated[int | None, typer.Option(min=1, help="Cells on a simulated chip.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Cells to measure; default all.")] = None,
+    chip: Chip = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure a chip: states, set operations, transitions."""
+    from quest_lab.cli.characterize import run
+
+    run(device=device, out=out, cells=cells, sample=sample, chip=chip, seed=seed, overwrite=overwrite)
+
+
+@command("energy", "chip.h5 --schedule trained/schedule.h5")
+def energy_command(
+    characterization: Annotated[Path, typer.Argument(metavar="RUN", help="Run file of `characterize`.")],
+    schedule: Annotated[Path, typer.Option("--schedule", help="Schedule of `train`.", metavar="SCHEDULE.h5")],
+    out: Annotated[Path | None, typer.Option("--out", help="Run file to write.", metavar="RUN.h5")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compute a schedule's energy under every mapping pattern."""
+    from quest_lab.cli.energy import run
+
+    run(characterization=characterization, schedule=schedule, out=out, overwrite=overwrite)
+
+
+@command("train", "--dataset digits --bits 2 --epochs 30 --out trained")
+def train_command(
+    out: DirOut,
+    dataset: Dataset = DatasetName.DIGITS,
+    data: Data = None,
+    bits: Annotated[int, typer.Option(min=2, max=8, help="Bits of a weight and of a membrane.")] = 2,
+    time_steps: Annotated[int, typer.Option(min=1, help="Time steps an image is shown.")] = 4,
+    channels: Annotated[
+        str, typer.Option(help="Channels of the conv layers, the encoder first.", callback=_channels)
+    ] = "32,32,64,64",
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 30,
+    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 64,
+    lr: Annotated[float, typer.Option(help="Learning rate of Adam.", callback=_positive)] = 1e-3,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a spiking network; write weights and schedule."""
+    from quest_lab.cli.train import run
+
+    run(
+        out=out,
+        dataset=dataset,
+        data=data,
+        bits=bits,
+        time_steps=time_steps,
+        channels=_parsed(channels),
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        seed=seed,
+        overwrite=overwrite,
+    )
+
+
+@command("replay", "scaled trained/schedule.h5 --characterization chip.h5 --out replay.h5 --steps 20")
+def replay_command(
+    device: Device,
+    schedule: Annotated[Path, typer.Argument(metavar="SCHEDULE", help="Schedule of `train`.")],
+    characterization: Characterization,
+    out: RunOut,
+    states: States = "0,3,6",
+    chip: Chip = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps to replay; default all.")] = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a schedule to the cells, reading back every step."""
+    from quest_lab.cli.replay import run
+
+    run(
+        device=device,
+        schedule=schedule,
+        characterization=characterization,
+        out=out,
+        states=_parsed(states),
+        chip=chip,
+        steps=steps,
+        seed=seed,
+        overwrite=overwrite,
+    )
+
+
+@command("validate", "scaled trained/weights.h5 --characterization chip.h5 --out validation.h5")
+def validate_command(
+    device: Device,
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weights of `train`.")],
+    characterization: Characterization,
+    out: RunOut,
+    states: States = "0,3,6",
+    dataset: Dataset = DatasetName.DIGITS,
+    data: Data = None,
+    chip: Chip = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Program weights, read them back, compare accuracies."""
+    from quest_lab.cli.validate import run
+
+    run(
+        device=device,
+        weights=weights,
+        characterization=characterization,
+        out=out,
+        states=_parsed(states),
+        dataset=dataset,
+        data=data,
+        chip=chip,
+        seed=seed,
+        overwrite=overwrite,
+    )
+
+
+@command("report", "chip.h5 replay.h5 validation.h5 --out report")
+def report_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run files.")],
+    out: DirOut,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make one self-contained HTML page from run files."""
+    from quest_lab.cli.report import run
+
+    run(runs=tuple(runs), out=out, overwrite=overwrite)
+
+
+@command("show", "replay.h5")
+def show_command(run_file: Annotated[Path, typer.Argument(metavar="RUN", help="A run file.")]) -> None:
+    """Print what a run file holds."""
+    from quest_lab.cli.show import run
+
+    run(path=run_file)
+
+
+def _parsed(value: Any) -> tuple[int, ...]:
+    """What a callback made of an option that typer still calls a string."""
+    return tuple(value)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    printable_everywhere()
+    given = debug_first(sys.argv[1:] if arguments is None else arguments)
+    with exit_on_failure(debug="--debug" in given):
+        app(given, prog_name="quest-lab")
+    raise SystemExit(0)
