@@ -16,6 +16,7 @@ from quest_lab.device import Cells, Floats, VoltagePulse, as_cells
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.levels import find_levels, levels_of, visits
 from quest_lab.protocols.trials import Trials, reset_cells
+from quest_lab.schema import Field, Result
 from quest_lab.seeds import generator
 from quest_lab.session import Session
 
@@ -229,3 +230,18 @@ def _steps(session: Session, what: str, total: int) -> Iterator[int]:
 
 def _ohm(session: Session, cells: Cells) -> Floats:
     return checked_resistance(session.device.read(cells))
+
+
+def staircase_result(stairs: Staircase, found: Characterization) -> Result:
+    """The staircase as a plot: mean resistance and spread of the sampled cells over amplitude."""
+    flat = np.moveaxis(stairs.ohm, 1, 0).reshape(stairs.amplitude_v.size, -1)
+    track = ("amplitude",)
+    fields = {
+        "mean_ohm": Field(flat.mean(axis=1), "ohm", "mean resistance", track),
+        "spread_ohm": Field(flat.std(axis=1), "ohm", "standard deviation over cells and repeats", track),
+        "amplitude": Field(stairs.amplitude_v, "V", "pulse amplitude at the cell", track),
+        "ohm": Field(stairs.ohm, "ohm", "each read", ("repeat", "amplitude", "sampled")),
+    }
+    return Result(
+        "staircase", fields, title=f"Amplitude staircase of {found.chip_id}", signal="mean_ohm", axes=track
+    )

@@ -60,12 +60,15 @@ class WriteModel:
         return cls(probability, cost, read_j)
 
     @classmethod
-    def measured(cls, found: Characterization, *, reset: bool | None = None) -> WriteModel:
+    def measured(
+        cls, found: Characterization, *, scope: Scope | None = None, reset_j: float | None = None
+    ) -> WriteModel:
         """Observed shares and mean energies; an action seen less than eight times is not available.
 
-        `reset` says whether a single cell may be reset; default: the device's reset scope is `cell`.
+        `scope` and `reset_j` (energy of one reset) default to the device's own; under scope `array` a single
+        cell cannot be reset.
         """
-        per_cell = found.reset_scope is Scope.CELL if reset is None else reset
+        per_cell = (scope or found.reset_scope) is Scope.CELL
         seen = found.counts.sum(axis=-1, keepdims=True)
         pooled = found.counts.sum(axis=2, keepdims=True)  # over `missed`, where one of the two was never seen
         counts = np.where(seen >= _MIN_EVIDENCE, found.counts, pooled)
@@ -79,7 +82,7 @@ class WriteModel:
         for op in range(1, n):
             probability[op, :, :, op:] = 0.0  # a set pulse is for raising only
         pulse = np.nan_to_num(found.energy_j)
-        pulse[0] = found.reset_energy_j if per_cell else 0.0
+        pulse[0] = (found.reset_energy_j if reset_j is None else reset_j) if per_cell else 0.0
         return cls(probability, pulse, found.read_energy_j())
 
 

@@ -1,0 +1,104 @@
+"""`quest-lab characterize`: measure a chip."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from quest_lab.characterization import Characterization
+from quest_lab.characterization_file import to_result
+from quest_lab.cli.common import energy, percent, print_table
+from quest_lab.cli.progress import progress
+from quest_lab.policy import WriteModel, evaluate, solve
+from quest_lab.protocols.characterize import CharacterizeSettings, characterize, staircase_result
+from quest_lab.session import Session, open_bench
+
+
+def run(
+    *,
+    device: str,
+    out: Path,
+    cells: int | None,
+    sample: int | None,
+    chip: Path | None,
+    seed: int,
+    overwrite: bool,
+    settings: CharacterizeSettings | None = None,
+) -> Characterization:
+    settings = settings or CharacterizeSettings()
+    with (
+        progress() as report,
+        open_bench(
+            str(device), cells=cells, seed=seed, cells_file=chip, run=out, kind="characterization",
+            title=f"Characterisation of a chip on the bench {device}", settings=asdict(settings),
+            overwrite=overwrite, progress=report,
+        ) as session,
+    ):  # fmt: skip
+        found = measure(session, sample, settings)
+    print_findings(found)
+    print(f"characterisation: {out}")
+    return found
+
+
+def measure(session: Session, sample: int | None, settings: CharacterizeSettings) -> Characterization:
+    """Characterise all cells of the session's chip and put the results into its run file."""
+    count = session.device.capabilities.cells
+    chosen = np.linspace(0, count - 1, min(sample or 256, count)).astype(np.int64)
+    found, stairs = characterize(session, np.arange(count), np.unique(chosen), settings)
+    if session.run is not None:
+        session.run.add_result(staircase_result(stairs, found), default=True)
+        session.run.add_result(to_result(found))
+    return found
+
+
+def print_findings(found: Characterization) -> None:
+    """States and their set operations, with units."""
+    probability = found.set_probability()[:, 0]
+    rows: list[tuple[object, ...]] = []
+    for s in range(found.states):
+        pulse, lands, wrong = "reset", "", ""
+        if s:
+            pulse, lands = f"{found.set_v[s - 1]:.3f} V", percent(float(probability[s]))
+            wrong = f"{found.levels.decoding_error[s - 1]:.1e}"
+        rows.append((
+            f"R{s}", f"{found.resistance_ohm[s]:.0f}", pulse, lands,
+            f"{found.levels.mean[s]:.3f}", f"{found.levels.std[s]:.3f}", wrong,
+        ))  # fmt: skip
+    note = (
+        f"{found.cells.size} cells with a baseline, {found.sample.size} sampled, {found.stuck.size} stuck"
+        f"{_some(found.stuck)}. Set pulses last {found.set_width_s:g} s. 95 % intervals of the set "
+        f"probabilities: ± {percent(found.half_width)} or less (asked: {percent(found.confidence)})."
+    )
+    header = ("state", "R (ohm)", "set by", "lands", "position", "spread", "error to state below")
+    print_table(f"States of {found.chip_id}", header, rows, note=note)
+
+
+def print_matrix(found: Characterization, names: tuple[int, ...]) -> None:
+    """E[from, to] of the states in use: pulses alone and with verify reads."""
+    cost = evaluate(solve(WriteModel.measured(found), free_start=found.reset_scope == "array"))
+    header = ("from \\ to", *(f"R{s}" for s in names))
+    for title, matrix in (
+        ("E_pulse: pulses alone", cost.pulse_j),
+        ("E_total: with verify reads", cost.total_j),
+    ):
+        rows = [(f"R{names[i]}", *(energy(e) for e in row)) for i, row in enumerate(matrix)]
+        print_table(f"{title} (expected energy of a write)", header, rows, note=_scope_note(found))
+
+
+def _scope_note(found: Characterization) -> str:
+    if found.reset_scope == "cell":
+        return f"Reset of one cell: {energy(found.reset_energy_j)} (assumed parameter of the simulated cell)."
+    return (
+        f"Reset reaches the whole array ({energy(found.reset_energy_j)} a pulse): a single cell cannot be "
+        "lowered, so downward entries are 0 here and their cost is counted per step."
+    )
+
+
+def _some(cells: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
+    return (
+        ""
+        if not cells.size
+        else " (" + ", ".join(map(str, cells[:5])) + (", ..." if cells.size > 5 else "") + ")"
+    )

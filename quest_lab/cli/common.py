@@ -1,0 +1,91 @@
+"""What the commands share: characterised chips opened again, states in use, tables on the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from quest_lab.characterization import Characterization
+from quest_lab.characterization_file import load_characterization
+from quest_lab.cli.progress import progress
+from quest_lab.errors import BadInput
+from quest_lab.runfile import open_run
+from quest_lab.session import Session, open_bench
+
+
+def default_states(found: Characterization, levels: int) -> tuple[int, ...]:
+    """As many states as there are weight levels, evenly spread from R0 to the top."""
+    if levels > found.states:
+        raise BadInput(f"{levels} weight levels do not fit into the {found.states} states of {found.chip_id}")
+    return tuple(round(i * (found.states - 1) / (levels - 1)) for i in range(levels))
+
+
+def load_restricted(
+    path: Path, states: tuple[int, ...] | None, levels: int
+) -> tuple[Characterization, tuple[int, ...]]:
+    """The characterisation of a run file, restricted to the states that hold the levels."""
+    found = load_characterization(path)
+    chosen = default_states(found, levels) if states is None else tuple(sorted(states))
+    if len(chosen) < levels:
+        raise BadInput(f"{levels} weight levels need {levels} states, {len(chosen)} given: {chosen}")
+    return found.restrict(chosen), chosen
+
+
+@contextmanager
+def chip_of(
+    characterization: Path,
+    device: str,
+    *,
+    chip: Path | None,
+    out: Path,
+    kind: str,
+    overwrite: bool,
+    settings: Mapping[str, Any],
+) -> Iterator[Session]:
+    """The characterised chip, opened again for a run: the same bench, cells and seed."""
+    with open_run(characterization) as run:
+        was = dict(run.settings)
+    if was.get("bench") != str(device):
+        raise BadInput(f"{characterization}: is of the bench {was.get('bench')!r}, not {str(device)!r}")
+    with (
+        progress() as report,
+        open_bench(
+            str(device), cells=int(was["cells"]), seed=int(was["seed"]), cells_file=chip, run=out, kind=kind,
+            settings={"characterization": characterization.name, **settings}, overwrite=overwrite,
+            progress=report,
+        ) as session,
+    ):  # fmt: skip
+        yield session
+
+
+def print_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[object]], *, note: str = ""
+) -> None:
+    """A table on stdout: plain where it is not a terminal."""
+    table = Table(title=title, title_justify="left", caption=note or None, caption_justify="left")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(120, console.width))
+    console.print(table)
+
+
+def energy(joule: float) -> str:
+    """An energy with the prefix that fits, three digits: 3.6 pJ, 1.2 µJ."""
+    for factor, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"), (1e-15, "fJ")):
+        if abs(joule) >= factor:
+            return f"{joule / factor:.3g} {unit}"
+    return "0 J" if joule == 0 else f"{joule:.3g} J"
+
+
+def percent(share: float) -> str:
+    """A share as per cent with two digits."""
+    return f"{100 * share:.2f} %"

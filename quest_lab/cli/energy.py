@@ -1,0 +1,87 @@
+"""`quest-lab energy`: a schedule's energy under every mapping pattern."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quest_lab.characterization import Characterization
+from quest_lab.cli.common import energy, load_restricted, print_table
+from quest_lab.device import Scope
+from quest_lab.energy import count
+from quest_lab.mapping import level_count, name
+from quest_lab.ranking import Ranking, rank, to_results
+from quest_lab.record import RunWriter
+from quest_lab.schedule import Schedule
+
+
+def run(
+    *,
+    characterization: Path,
+    schedule: Path,
+    out: Path | None,
+    overwrite: bool,
+    states: tuple[int, ...] | None = None,
+) -> Ranking:
+    with Schedule.open(schedule) as source:
+        found, used = load_restricted(characterization, states, level_count(source.header.bits))
+        ranking = rank(found, count(source))
+        layers = [layer.name for layer in source.layers]
+    if out is not None:
+        settings = {
+            "characterization": characterization.name,
+            "schedule": schedule.name,
+            "states": list(used),
+        }
+        with RunWriter.create(
+            out, kind="energy", title="Energy of every mapping pattern", seed=0, settings=settings,
+            overwrite=overwrite,
+        ) as writer:  # fmt: skip
+            for i, result in enumerate(to_results(ranking, layers)):
+                writer.add_result(result, default=i == 1)
+        print(f"energies: {out}")
+    print_ranking(ranking, used, found)
+    return ranking
+
+
+def print_ranking(ranking: Ranking, used: tuple[int, ...], found: Characterization, most: int = 12) -> None:
+    """Patterns from cheapest to dearest; where the optimum changes with the reset energy."""
+    order = (
+        ranking.order
+        if len(ranking.order) <= most
+        else [*ranking.order[: most // 2], *ranking.order[-most // 2 :]]
+    )
+    batches, samples = ranking.steps[0], ranking.samples[0]
+    rows = [
+        (
+            in_use(ranking.patterns[p], used), energy(ranking.write_j[p] / batches),
+            energy(ranking.write_j[p] / samples), energy(ranking.read_j[p] / samples),
+            energy(ranking.row_j[p, :, 0].sum() / samples),
+        )
+        for p in order
+    ]  # fmt: skip
+    header = (
+        "states of levels low..high",
+        "E_w / batch",
+        "E_w / sample",
+        "E_a gated / sample",
+        "E_a row / sample",
+    )
+    where = "one cell" if ranking.scope is Scope.CELL else "the array"
+    reads = f"{found.read.amplitude_v:g} V for {found.read.width_s:g} s"
+    note = f"Whole run. Reset of {where}: {energy(ranking.reset_j)}; a read: {reads}."
+    print_table(
+        f"{len(ranking.patterns)} mapping patterns, best first (reset scope {ranking.scope})",
+        header,
+        rows,
+        note=note,
+    )
+    for change in ranking.changes:
+        print(
+            f"reset above {energy(change.reset_j)}: {in_use(change.above, used)} becomes cheaper than "
+            f"{in_use(change.below, used)} (update energy)"
+        )
+
+
+def in_use(pattern: tuple[int, ...], used: tuple[int, ...]) -> str:
+    """The pattern in the chip's own states."""
+    return name(tuple(used[s] for s in pattern))

@@ -1,0 +1,154 @@
+"""Every mapping pattern's energy for a training run on a characterised chip, and which one is cheapest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quest_lab.characterization import Characterization
+from quest_lab.device import Floats, Scope
+from quest_lab.energy import (
+    Counts,
+    Crossover,
+    activation_energy,
+    array_update_energy,
+    crossovers,
+    update_energy,
+)
+from quest_lab.mapping import Pattern, all_patterns
+from quest_lab.policy import WriteCost, WriteModel, evaluate, solve
+from quest_lab.schema import Field, Result
+
+STAGES = ("all steps", "early", "middle", "final")  # the last three: stages of the first epoch, as in QUEST
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Energies in joule, summed over the steps of each stage of `STAGES`.
+
+    `update_j[pattern, layer, stage]` (Algorithm 1; scope `cell`), `array_j[pattern, stage]` (scope `array`:
+    no per-layer split exists), `gated_j` and `row_j[pattern, layer, stage]` (Algorithm 2). `steps[stage]`,
+    `samples[stage]`. `reset_j`: energy of one reset, a cell's or the domain's.
+    """
+
+    patterns: list[Pattern]
+    scope: Scope
+    reset_j: float
+    cost: WriteCost
+    update_j: Floats
+    array_j: Floats
+    gated_j: Floats
+    row_j: Floats
+    steps: Floats
+    samples: Floats
+    changes: list[Crossover]
+
+    @property
+    def write_j(self) -> Floats:
+        """Update energy of the whole run by pattern, under this scope."""
+        return self.array_j[:, 0] if self.scope is Scope.ARRAY else self.update_j[:, :, 0].sum(axis=1)
+
+    @property
+    def read_j(self) -> Floats:
+        """Gated activation energy of the whole run by pattern."""
+        return self.gated_j[:, :, 0].sum(axis=1)
+
+    @property
+    def order(self) -> list[int]:
+        """Patterns from cheapest to dearest, update and gated activation together."""
+        return np.argsort(self.write_j + self.read_j, kind="stable").tolist()
+
+
+def rank(
+    found: Characterization, counts: Counts, *, scope: Scope | None = None, reset_j: float | None = None
+) -> Ranking:
+    """Rank all patterns of the counted levels on the states of `found` (restricted to those in use).
+
+    `scope` and `reset_j` default to the chip's own; other values answer "what if".
+    """
+    scope = scope or found.reset_scope
+    reset = found.reset_energy_j if reset_j is None else reset_j
+    model = WriteModel.measured(found, scope=scope, reset_j=reset)
+    cost = evaluate(solve(model, objective="pulse", free_start=scope is Scope.ARRAY))
+    patterns = all_patterns(counts.levels.shape[-1], found.states)
+    in_stage = np.stack([np.ones_like(counts.stage)] + [counts.stage == s for s in (1, 2, 3)])
+    moves, reads = (
+        np.einsum("st,tl...->sl...", in_stage.astype(np.int64), x) for x in (counts.transitions, counts.reads)
+    )
+    read_j = found.read_energy_j()
+    chip_moves, chip_levels = counts.transitions.sum(axis=1), counts.levels.sum(axis=1)
+    array = [array_update_energy(chip_moves, chip_levels, cost.pulse_j, reset, p) for p in patterns]
+    changes = []
+    if scope is Scope.CELL:
+        without = cost.pulse_j - cost.resets * reset
+        changes = crossovers(moves[0].sum(axis=0), without, cost.resets, patterns)
+    return Ranking(
+        patterns=patterns,
+        scope=scope,
+        reset_j=reset,
+        cost=cost,
+        update_j=np.stack([update_energy(moves, cost.pulse_j, p).T for p in patterns]),
+        array_j=np.stack(array) @ in_stage.T,
+        gated_j=np.stack([activation_energy(reads, read_j, p).T for p in patterns]),
+        row_j=np.stack([activation_energy(reads, read_j, p, gated=False).T for p in patterns]),
+        steps=in_stage.sum(axis=1).astype(np.float64),
+        samples=in_stage @ counts.samples.astype(np.float64),
+        changes=changes,
+    )
+
+
+def to_results(ranking: Ranking, layers: list[str]) -> list[Result]:
+    """The ranking for a run file: the energy matrix and the energies of every pattern."""
+    n = ranking.cost.pulse_j.shape[0]
+    states = np.arange(n)
+    pair = ("state_from", "state_to")
+    matrix = {
+        "pulse_j": Field(ranking.cost.pulse_j, "J", "expected pulse energy of a write", pair),
+        "total_j": Field(ranking.cost.total_j, "J", "expected energy with verify reads", pair),
+        "pulses": Field(ranking.cost.pulses, "", "expected operations", pair),
+        "resets": Field(ranking.cost.resets, "", "expected resets", pair),
+        "success": Field(ranking.cost.success, "", "probability to end in the target", pair),
+        "state_from": Field(states, "", "state before", pair[:1]),
+        "state_to": Field(states, "", "state after", pair[1:]),
+    }
+    cube = ("pattern", "layer", "stage")
+    energies = {
+        "update_j": Field(ranking.update_j, "J", "update energy, Algorithm 1", cube),
+        "gated_j": Field(ranking.gated_j, "J", "activation energy, zero weights not read", cube),
+        "row_j": Field(ranking.row_j, "J", "activation energy, whole rows biased", cube),
+        "array_j": Field(
+            ranking.array_j, "J", "update energy with an array-wide reset", ("pattern", "stage")
+        ),
+        "write_j": Field(ranking.write_j, "J", "update energy of the run under the chip's scope", cube[:1]),
+        "states": Field(np.array(ranking.patterns), "", "state of each level", ("pattern", "level")),
+        "layer_name": Field(np.array(layers), "", "layer", ("layer",)),
+        "stage_name": Field(np.array(STAGES), "", "stage", ("stage",)),
+        "steps": Field(ranking.steps, "", "optimizer steps in the stage", ("stage",)),
+        "samples": Field(ranking.samples, "", "images in the stage", ("stage",)),
+        "pattern": Field(np.arange(len(ranking.patterns)), "", "row of `states`", cube[:1]),
+    }
+    about: dict[str, str | int | float | bool] = {
+        "scope": str(ranking.scope),
+        "reset_j": ranking.reset_j,
+        "best": ranking.order[0],
+    }
+    changes = {
+        "reset_j": Field(np.array([c.reset_j for c in ranking.changes]), "J", "reset energy", ("change",)),
+        "below": Field(
+            _states([c.below for c in ranking.changes]), "", "cheapest below", ("change", "level")
+        ),
+        "above": Field(
+            _states([c.above for c in ranking.changes]), "", "cheapest above", ("change", "level")
+        ),
+    }
+    return [
+        Result("energy_matrix", matrix, title="Write energy", signal="pulse_j", axes=pair, attrs=about),
+        Result("patterns", energies, title="Energy of every pattern", signal="write_j", axes=("pattern",),
+               attrs=about),
+        Result("optimum_changes", changes, title="Reset energies at which the cheapest pattern changes"),
+    ]  # fmt: skip
+
+
+def _states(patterns: list[Pattern]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    return np.array(patterns, np.int64).reshape(len(patterns), -1)
