@@ -71,7 +71,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A spiking VGG: the first block is the FP32 encoder, the rest is quantised, an FP32 linear layer ends it.
+    """A spiking VGG: the first block is the FP32 encoder, the rest is quantised, an FP32 linear layer ends.
 
     Written `32-32M-64-64M-A`: channels of each 3x3 convolution (stride 1, padding 1), `M` = 2x2 maximum
     pooling after its neurons, last `A` = spatial average (the default) or `F` = flatten.

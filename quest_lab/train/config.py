@@ -1,0 +1,81 @@
+"""What a training run is told, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from quest_lab.errors import BadInput
+from quest_lab.layers import top_level
+
+
+class Progress(Protocol):
+    """Told what is being done and how far it is."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+
+class Stop(Protocol):
+    """Asked between steps whether the user wants to stop."""
+
+    def check(self) -> None:
+        """Raise Interrupted if so."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """A training run. The defaults train the demo: handwritten digits, 2 bits.
+
+    `network` as in quest_lab.layers.Topology; `learning_rate` of Adam, falling by a cosine; `shift_pixels`
+    largest random translation of a training image, `flip` mirrors half of them; `threads` of torch, fixed
+    because float sums, hence trained weights, depend on it.
+    """
+
+    bits: int = 2
+    time_steps: int = 4
+    network: str = "32-32M-64-64-A"
+    dataset: str = "digits"
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    seed: int = 0
+    theta: float = 0.5
+    shift_pixels: int = 0
+    flip: bool = False
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        top_level(self.bits)
+        for name in ("time_steps", "epochs", "batch_size", "threads"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"{name}={getattr(self, name)}: want at least 1")
+        for name in ("learning_rate", "theta"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise BadInput(f"{name}={getattr(self, name)}: must be above 0")
+        for name in ("weight_decay", "shift_pixels", "seed"):
+            if not getattr(self, name) >= 0:
+                raise BadInput(f"{name}={getattr(self, name)}: must not be below 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One epoch: mean loss, accuracy on its own training batches (0..1), and weights changed per step (0..1)."""
+
+    loss: float
+    accuracy: float
+    changed: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """Accuracies (0..1) of the integer network as saved, the two files, one Epoch each, seconds of training."""
+
+    train_accuracy: float
+    test_accuracy: float
+    weights: Path
+    schedule: Path
+    history: tuple[Epoch, ...]
+    seconds: float

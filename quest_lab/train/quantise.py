@@ -1,0 +1,26 @@
+"""MINT's quantisation (arXiv 2305.09850): uniform, symmetric, one learnable scale a layer.
+
+q = round(clamp(tanh(w) / alpha, -1, 1) * top), top = 2**(bits-1) - 1, half to even. Straight-through
+gradient through the rounding, none outside the clamp. The weight used is q * alpha / top.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from quest_lab.layers import top_level
+
+
+def quantise_weights(weights: Tensor, alpha: Tensor, bits: int) -> Tensor:
+    """Integer levels of `weights` as floats, same shape; gradient straight through to weights and alpha."""
+    top = top_level(bits)
+    scaled = torch.clamp(torch.tanh(weights) / alpha, -1.0, 1.0) * top
+    return scaled + (torch.round(scaled) - scaled).detach()
+
+
+def initial_alpha(weights: Tensor, bits: int) -> float:
+    """MINT's start: 2 mean|w| / sqrt(top); about half of the levels are then 0 at 2 bits."""
+    return 2.0 * float(weights.detach().abs().mean()) / math.sqrt(top_level(bits))
