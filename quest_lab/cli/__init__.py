@@ -16,6 +16,9 @@ import typer
 
 from quest_lab import __version__
 from quest_lab.cli.frame import debug_first, exit_on_failure, printable_everywhere
+from quest_lab.train.config import TrainConfig
+
+TRAINING = TrainConfig()  # its defaults are this command line's
 
 app = typer.Typer(
     name="quest-lab",
@@ -65,13 +68,6 @@ def _states(text: str | None) -> tuple[int, ...] | None:
     return states
 
 
-def _channels(text: str | None) -> tuple[int, ...] | None:
-    channels = _integers(text)
-    if channels and min(channels) < 1:
-        raise typer.BadParameter(f"{text!r}: want at least 1 channel in every layer")
-    return channels
-
-
 def _positive(value: float) -> float:
     if not math.isfinite(value) or value <= 0:
         raise typer.BadParameter(f"{value}: want a finite number above 0")
@@ -93,9 +89,13 @@ Characterization = Annotated[
     Path, typer.Option("--characterization", help="Run file of `characterize`.", metavar="RUN.h5")
 ]
 States = Annotated[
-    str, typer.Option("--states", help="States of the weight levels, lowest level first.", callback=_states)
+    str | None,
+    typer.Option(
+        "--states",
+        help="States in use, like 0,3,6; default: one for each weight level, evenly spread.",
+        callback=_states,
+    ),
 ]
-Dataset = Annotated[DatasetName, typer.Option("--dataset", help="Images.")]
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the data set (not for digits).", metavar="DIR")
 ]
@@ -143,7 +143,7 @@ def characterize_command(
     """Measure a chip: states, set operations, transitions."""
     from quest_lab.cli.characterize import run
 
-    run(device=device, out=out, cells=cells, sample=sample, chip=chip, seed=seed, overwrite=overwrite)
+    run(device=device.value, out=out, cells=cells, sample=sample, chip=chip, seed=seed, overwrite=overwrite)
 
 
 @command("energy", "chip.h5 --schedule trained/schedule.h5")
@@ -151,46 +151,59 @@ def energy_command(
     characterization: Annotated[Path, typer.Argument(metavar="RUN", help="Run file of `characterize`.")],
     schedule: Annotated[Path, typer.Option("--schedule", help="Schedule of `train`.", metavar="SCHEDULE.h5")],
     out: Annotated[Path | None, typer.Option("--out", help="Run file to write.", metavar="RUN.h5")] = None,
+    states: States = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Compute a schedule's energy under every mapping pattern."""
     from quest_lab.cli.energy import run
 
-    run(characterization=characterization, schedule=schedule, out=out, overwrite=overwrite)
+    run(
+        characterization=characterization,
+        schedule=schedule,
+        out=out,
+        states=_parsed(states),
+        overwrite=overwrite,
+    )
 
 
 @command("train", "--dataset digits --bits 2 --epochs 30 --out trained")
 def train_command(
     out: DirOut,
-    dataset: Dataset = DatasetName.DIGITS,
+    dataset: Annotated[DatasetName, typer.Option(help="Images.")] = DatasetName.DIGITS,
     data: Data = None,
-    bits: Annotated[int, typer.Option(min=2, max=8, help="Bits of a weight and of a membrane.")] = 2,
-    time_steps: Annotated[int, typer.Option(min=1, help="Time steps an image is shown.")] = 4,
-    channels: Annotated[
-        str, typer.Option(help="Channels of the conv layers, the encoder first.", callback=_channels)
-    ] = "32,32,64,64",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 30,
-    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 64,
-    lr: Annotated[float, typer.Option(help="Learning rate of Adam.", callback=_positive)] = 1e-3,
-    seed: Seed = 0,
+    bits: Annotated[int, typer.Option(min=2, max=8, help="Bits of a weight and a membrane.")] = TRAINING.bits,
+    time_steps: Annotated[int, typer.Option(min=1, help="Steps an image is shown.")] = TRAINING.time_steps,
+    network: Annotated[
+        str, typer.Option(help="Channels of the convs, encoder first; M: max pool, A: average pool.")
+    ] = TRAINING.network,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = TRAINING.epochs,
+    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = TRAINING.batch_size,
+    lr: Annotated[
+        float, typer.Option(help="Learning rate of Adam.", callback=_positive)
+    ] = TRAINING.learning_rate,
+    shift: Annotated[
+        int, typer.Option(min=0, help="Largest random shift of an image, in pixels.")
+    ] = TRAINING.shift_pixels,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the images.")] = TRAINING.flip,
+    seed: Seed = TRAINING.seed,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a spiking network; write weights and schedule."""
     from quest_lab.cli.train import run
 
-    run(
-        out=out,
-        dataset=dataset,
-        data=data,
+    config = TrainConfig(
+        dataset=dataset.value,
         bits=bits,
         time_steps=time_steps,
-        channels=_parsed(channels),
+        network=network,
         epochs=epochs,
-        batch=batch,
-        lr=lr,
+        batch_size=batch,
+        learning_rate=lr,
+        shift_pixels=shift,
+        flip=flip,
         seed=seed,
-        overwrite=overwrite,
     )
+    run(out=out, config=config, data=data, overwrite=overwrite)
 
 
 @command("replay", "scaled trained/schedule.h5 --characterization chip.h5 --out replay.h5 --steps 20")
@@ -199,24 +212,22 @@ def replay_command(
     schedule: Annotated[Path, typer.Argument(metavar="SCHEDULE", help="Schedule of `train`.")],
     characterization: Characterization,
     out: RunOut,
-    states: States = "0,3,6",
+    states: States = None,
     chip: Chip = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps to replay; default all.")] = None,
-    seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a schedule to the cells, reading back every step."""
     from quest_lab.cli.replay import run
 
     run(
-        device=device,
+        device=device.value,
         schedule=schedule,
         characterization=characterization,
         out=out,
         states=_parsed(states),
         chip=chip,
         steps=steps,
-        seed=seed,
         overwrite=overwrite,
     )
 
@@ -227,26 +238,26 @@ def validate_command(
     weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weights of `train`.")],
     characterization: Characterization,
     out: RunOut,
-    states: States = "0,3,6",
-    dataset: Dataset = DatasetName.DIGITS,
+    states: States = None,
+    dataset: Annotated[
+        DatasetName | None, typer.Option(help="Images; default: those it was trained on.")
+    ] = None,
     data: Data = None,
     chip: Chip = None,
-    seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Program weights, read them back, compare accuracies."""
     from quest_lab.cli.validate import run
 
     run(
-        device=device,
+        device=device.value,
         weights=weights,
         characterization=characterization,
         out=out,
         states=_parsed(states),
-        dataset=dataset,
+        dataset=None if dataset is None else dataset.value,
         data=data,
         chip=chip,
-        seed=seed,
         overwrite=overwrite,
     )
 
@@ -271,9 +282,9 @@ def show_command(run_file: Annotated[Path, typer.Argument(metavar="RUN", help="A
     run(path=run_file)
 
 
-def _parsed(value: Any) -> tuple[int, ...]:
+def _parsed(value: Any) -> tuple[int, ...] | None:
     """What a callback made of an option that typer still calls a string."""
-    return tuple(value)
+    return None if value is None else tuple(value)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -1,7 +1,7 @@
 """What every command shares: exit codes, one clear message per failure, and a console that prints anything.
 
-Exit codes: 0 done, 1 failure, 2 bad input (usage errors included), 130 interrupted. What Ctrl-C stops, and when, is
-`quest_lab.session.stop_on_signals`.
+Exit codes: 0 done, 1 failure, 2 bad input (usage errors included), 130 interrupted. What Ctrl-C stops,
+and when: `quest_lab.session.stop_on_signals`.
 """
 
 from __future__ import annotations

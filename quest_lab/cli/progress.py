@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-Report = Callable[[str, int, int], None]
+    from quest_lab.session import Progress
 
 
 @contextmanager
-def progress(stderr: TextIO | None = None) -> Generator[Report]:
-    """Yield `report(what, done, total)` for as long as a command runs."""
+def progress(stderr: TextIO | None = None) -> Generator[Progress]:
+    """Yield the progress of a session, `report(what, done, total)`, for as long as a command runs."""
     out = sys.stderr if stderr is None else stderr
     if not out.isatty():
         yield Lines(out)

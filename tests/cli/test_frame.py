@@ -7,12 +7,14 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quest_lab.cli import app, main
 from quest_lab.cli.frame import debug_first, exit_on_failure
 from quest_lab.errors import BadInput, DeviceError, Interrupted, LimitExceeded
+from quest_lab.train.config import TrainConfig
 
 HEAVY = ("torch", "pandas", "matplotlib", "pymeasure", "pyvisa", "numba")
 COMMANDS = ("demo", "characterize", "energy", "train", "replay", "validate", "report", "show")
@@ -111,7 +113,7 @@ def test_ctrl_c_in_a_command_exits_130(tmp_path: Path) -> None:
         ["characterize", "scaled", "--out", "x.h5", "--cells", "0"],
         ["train", "--out", "x", "--bits", "1"],
         ["train", "--out", "x", "--lr", "nan"],
-        ["train", "--out", "x", "--channels", "32,0"],
+        ["train", "--out", "x", "--batch", "0"],
         ["replay", "lab", "s.h5", "--characterization", "c.h5", "--out", "x.h5", "--states", "0,0"],
         ["replay", "lab", "s.h5", "--characterization", "c.h5", "--out", "x.h5", "--states", "0;3"],
     ],
@@ -142,14 +144,14 @@ def test_every_help_ends_with_an_example_that_parses(
     with pytest.raises(SystemExit):
         main([command, "--help"])
     example = " ".join(capsys.readouterr().out.partition("Example: quest-lab ")[2].split())
-    called: list[dict[str, object]] = []
+    called: list[dict[str, Any]] = []
     _replace_body(monkeypatch, command, called)
     with pytest.raises(SystemExit) as end:
         main(example.split())
     assert (end.value.code, len(called)) == (0, 1)
 
 
-def _replace_body(monkeypatch: pytest.MonkeyPatch, command: str, called: list[dict[str, object]]) -> None:
+def _replace_body(monkeypatch: pytest.MonkeyPatch, command: str, called: list[dict[str, Any]]) -> None:
     """Let the command's body only note what it was called with: the words are tested, not the work."""
     body = types.ModuleType(f"quest_lab.cli.{command}")
     body.run = lambda **given: called.append(given)  # type: ignore[attr-defined]
@@ -157,13 +159,22 @@ def _replace_body(monkeypatch: pytest.MonkeyPatch, command: str, called: list[di
 
 
 def test_options_reach_the_body_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[dict[str, object]] = []
+    called: list[dict[str, Any]] = []
     _replace_body(monkeypatch, "replay", called)
     with pytest.raises(SystemExit):
         main(["replay", "lab", "s.h5", "--characterization=c.h5", "--out=r.h5", "--states=3,0,6"])
     assert called[0]["device"] == "lab"
     assert called[0]["states"] == (3, 0, 6)
     assert called[0]["out"] == Path("r.h5")
+
+
+def test_training_options_reach_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[dict[str, Any]] = []
+    _replace_body(monkeypatch, "train", called)
+    with pytest.raises(SystemExit):
+        main(["train", "--out=trained", "--bits=3", "--batch=16", "--lr=0.01", "--dataset=mnist", "--flip"])
+    expected = TrainConfig(bits=3, batch_size=16, learning_rate=0.01, dataset="mnist", flip=True)
+    assert called[0]["config"] == expected
 
 
 def test_help_loads_nothing_heavy() -> None:
