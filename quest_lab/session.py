@@ -137,7 +137,7 @@ def switch_off(device: Device) -> None:
 
 
 @contextmanager
-def stop_on_signals(stop: Stop, device: Device) -> Iterator[None]:
+def stop_on_signals(stop: Stop, device: Device | None = None) -> Iterator[None]:
     """First Ctrl-C (SIGTERM, SIGHUP): ask to stop. Second: outputs off, KeyboardInterrupt. Third: as before.
 
     Only in the main thread, where Python delivers signals; elsewhere this does nothing.
@@ -158,7 +158,8 @@ def stop_on_signals(stop: Stop, device: Device) -> Iterator[None]:
             return
         restore()
         with suppress(Exception):  # whatever the device says now, the user wants out
-            device.safe_state()
+            if device is not None:
+                device.safe_state()
         raise KeyboardInterrupt
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from quest_lab.cli.common import percent, print_table
-from quest_lab.cli.frame import ctrl_c_stops
 from quest_lab.cli.progress import progress
 from quest_lab.layers import Activity, activity
-from quest_lab.schedule import Schedule
-from quest_lab.session import Stop
+from quest_lab.schedule import Schedule, Step
+from quest_lab.session import Stop, stop_on_signals
 from quest_lab.train.config import TrainConfig, TrainResult
 
 
@@ -19,15 +18,21 @@ def run(*, out: Path, config: TrainConfig, data: Path | None, overwrite: bool) -
     from quest_lab.train.loop import train
 
     stop = Stop()
-    with progress() as report, ctrl_c_stops(stop):
-        done = train(config, out, data=data, progress=report, stop=stop, overwrite=overwrite)
+    out.mkdir(parents=True, exist_ok=True)
+    with progress() as report, stop_on_signals(stop):
+        done = train(
+            config, weights=out / "weights.h5", schedule=out / "schedule.h5", data_dir=data, progress=report,
+            stop=stop, overwrite=overwrite,
+        )  # fmt: skip
     print_training(done)
     return done
 
 
 def last_epoch_activity(schedule: Schedule) -> Activity:
     """Rates, sparsity and AOR of the last epoch, with the levels it ended in."""
-    steps = [step for step in schedule if step.epoch == schedule.last_epoch]
+    steps: list[Step] = []
+    for step in schedule:
+        steps = [*steps, step] if steps and steps[-1].epoch == step.epoch else [step]
     return activity(
         schedule.layers,
         schedule.final_levels,
@@ -41,13 +46,12 @@ def last_epoch_activity(schedule: Schedule) -> Activity:
 
 def print_training(done: TrainResult) -> None:
     with Schedule.open(done.schedule) as schedule:
-        rates = last_epoch_activity(schedule)
+        rates, steps = last_epoch_activity(schedule), schedule.header.time_steps
         rows = [
-            (layer.name, layer.size, *(f"{x:.3f}" for x in (rates.rate_in[i], rates.rate_out[i])),
-             percent(rates.sparsity[i]), f"{rates.aor[i]:.3f}", f"{rates.aor[i] / schedule.header.time_steps:.4f}")
+            (layer.name, layer.size, f"{rates.rate_in[i]:.3f}", f"{rates.rate_out[i]:.3f}",
+             percent(rates.sparsity[i]), f"{rates.aor[i]:.3f}", f"{rates.aor[i] / steps:.4f}")
             for i, layer in enumerate(schedule.layers)
         ]  # fmt: skip
-        steps = schedule.header.time_steps
     note = (
         f"Rates are spikes per place over T = {steps} steps of the last epoch: R_in enters the layer (after "
         f"pooling), R_out leaves its neurons. Training took {done.seconds:.0f} s."
