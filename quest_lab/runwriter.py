@@ -7,10 +7,10 @@ it is closed. Results go into a group of their own, so that a kill while one is 
 
 from __future__ import annotations
 
-import shutil
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,17 +21,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from quest_lab import nexus, provenance, schema
 from quest_lab.device import Cells
+from quest_lab.diskspace import Room, check_free, disk_full
 from quest_lab.errors import BadInput, Interrupted, QuestLabError
 from quest_lab.schema import Kind, Op, Origin, Outcome, Result, Status
 from quest_lab.tables import TableWriter, encoded, pieces
 
 FLUSH_EVERY_S = 0.25
 _EVENT_VALUES = ("energy_j", "resistance_ohm")  # by Kind
-_RESERVE_BYTES = 1 << 20  # kept free for the closing of a file whose disk fills up
-
-
-class DiskFull(QuestLabError):
-    """The run file could not be written; what was acknowledged before stays readable."""
 
 
 def part_of(path: Path) -> Path:
@@ -57,9 +53,10 @@ class RunWriter:
         self._wall = wall
         self._monotonic = monotonic
         self._set_time()
-        self._broken = self._closed = False
+        self._closed = False
+        self._room = Room(path, file)
         wanted = [table for table in schema.TABLES.values() if table.belongs_to(kind)]
-        self._tables = {t.name: TableWriter(file["entry"], t, self._writing) for t in wanted}
+        self._tables = {t.name: TableWriter(file["entry"], t, self._room.writing) for t in wanted}
         self._calls = self._tables["calls"]
         self._events = (self._tables["applies"], self._tables["reads"])  # by Kind
 
@@ -82,6 +79,7 @@ class RunWriter:
         """
         path = Path(path)
         _refuse_existing(path, overwrite)
+        check_free(path, 0)
         texts = {
             "title": title or kind,
             "kind": kind,
@@ -93,12 +91,12 @@ class RunWriter:
             file = h5py.File(part_of(path), "x")
             _write_head(file, texts, seed)
             writer = cls(path, file, kind, wall, monotonic)
-            file.flush()
+            writer.flush()
         except OSError as error:
             if file is not None:
                 with suppress(OSError, RuntimeError):
                     file.close()
-            raise _disk_full(path, error) from error
+            raise disk_full(path, error) from error
         return writer
 
     def call(
@@ -160,7 +158,7 @@ class RunWriter:
 
     def add_result(self, result: Result, default: bool = False) -> None:
         """Add what the run found; `default` makes it (or else the first NXdata) what viewers plot."""
-        with self._writing(sum(np.asarray(field.values).nbytes for field in result.fields.values())):
+        with self._room.writing(sum(np.asarray(field.values).nbytes for field in result.fields.values())):
             group = self._file["entry/results"]
             nexus.write_result(group, result)
             if result.signal and (default or not group.attrs["default"]):
@@ -180,8 +178,9 @@ class RunWriter:
         """Acknowledge every row given so far: a kill after this loses none of them."""
         for table in self._tables.values():
             table.drain()
-        with self._writing(0):
+        with self._room.writing(0):
             self._file.flush()
+        self._room.flushed()
         self.acknowledged = {name: table.rows for name, table in self._tables.items()}
         self._set_time()
 
@@ -191,7 +190,7 @@ class RunWriter:
             return
         self._closed = True
         problem = self._finish(Status(status))
-        if not self._broken:
+        if not self._room.broken:
             part_of(self.path).replace(self.path)
         if problem is not None:
             raise problem
@@ -220,14 +219,18 @@ class RunWriter:
             self.flush()
         except QuestLabError as error:
             problem, status = error, Status.FAILED
+        if self._room.broken:
+            return problem  # HDF5 might crash on closing it
         try:
-            if not self._broken:
-                self._file["entry/status"][()] = status.value.encode()
-                self._file["entry/end_time"][()] = provenance.utc_now().encode()
+            self._file["entry/status"][()] = status.value.encode()
+            self._file["entry/end_time"][()] = provenance.utc_now().encode()
+            self._file.flush()
+            length = self._file.id.get_filesize()
             self._file.close()
+            os.truncate(part_of(self.path), length)  # gives back the room made ahead
         except (OSError, RuntimeError) as error:
-            self._broken = True
-            problem = problem or _disk_full(self.path, error)
+            self._room.broken = True
+            problem = problem or disk_full(self.path, error)
         return problem
 
     def _text_rows(self, table: str, text: str, **names: str) -> None:
@@ -244,33 +247,11 @@ class RunWriter:
             raise BadInput(f"table {name!r}: a run of kind {self.kind!r} has only {sorted(self._tables)}")
         return self._tables[name]
 
-    @contextmanager
-    def _writing(self, count: int) -> Iterator[None]:
-        """Refuse to fill the disk while the file can still be closed; after a failed write, stop writing."""
-        if self._broken:
-            raise DiskFull(f"{self.path}: an earlier write failed; nothing more is written to it")
-        if shutil.disk_usage(self.path.parent).free < count + _RESERVE_BYTES:
-            raise _disk_full(self.path, None)
-        try:
-            yield
-        except (OSError, RuntimeError) as error:
-            self._broken = True
-            raise _disk_full(self.path, error) from error
-
 
 def _status_of(error: BaseException | None) -> Status:
     if error is None:
         return Status.COMPLETE
     return Status.ABORTED if isinstance(error, Interrupted | KeyboardInterrupt) else Status.FAILED
-
-
-def _disk_full(path: Path, error: Exception | None) -> DiskFull:
-    free = shutil.disk_usage(path.parent).free
-    why = f": {error}" if error is not None else ""
-    return DiskFull(
-        f"{path}: cannot write the run file, {free} bytes free on its disk{why}; what was written before "
-        f"stays readable"
-    )
 
 
 def _write_head(file: h5py.File, texts: Mapping[str, str], seed: int) -> None:

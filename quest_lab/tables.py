@@ -86,7 +86,9 @@ class TableWriter:
             self.drained, self._offset = self.rows, 0
 
     def _write(self, values: list[NDArray[Any]], count: int) -> None:
-        with self._writing(count * self._row_size):
+        chunk = self.table.chunk
+        chunks = -(-(self.drained + count) // chunk) - -(-self.drained // chunk)
+        with self._writing(chunks * chunk * self._row_size):
             for stored, column in zip(self._columns, values, strict=True):
                 stored.grow(self.drained + count)
                 stored.put(self.drained, column)
