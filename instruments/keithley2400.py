@@ -18,6 +18,7 @@ from quest_lab.instruments.visa import Line
 NPLC_LOW, NPLC_HIGH = 0.01, 10.0  # datasheet
 IN_COMPLIANCE = 1 << 3  # status word
 OVERFLOW = 9.9e37
+RESOLVED = 1e-4  # of range: less current is none
 
 
 class SourceMeter2400:
@@ -75,7 +76,7 @@ class SourceMeter2400:
         if int(status) & IN_COMPLIANCE:
             raise DeviceError(f"2400: read: in compliance at {self._limit_a} A: cell shorted?")
         ohm = volts / ampere if ampere else math.inf
-        if abs(ampere) >= OVERFLOW or not math.isfinite(ohm) or ohm <= 0.0:
+        if abs(ampere) >= OVERFLOW or abs(ampere) < RESOLVED * self._limit_a or not ohm > 0.0:
             raise DeviceError(f"2400: read: {volts} V, {ampere} A is no resistance: cell open?")
         return ohm
 

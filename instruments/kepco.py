@@ -22,7 +22,7 @@ class FieldCalibration:
     compliance_v: float = 36.0
     ramp_a_per_s: float = 1000.0
     ramp_step_a: float = 0.5
-    settle_s: float = 1e-3  # from the last step of a ramp to the current being there
+    settle_s: float = 2e-4  # from the last step of a ramp to the current being there
     tolerance: float = 0.01  # of the current, before the flat top begins
 
     def __post_init__(self) -> None:
@@ -68,10 +68,14 @@ class KepcoMagnet:
             raise LimitExceeded(f"field_t={field_t}: above {self.calibration.limit_t} T of this magnet")
         if not self._on:
             self.set_up()
-        self._ramp(ampere)
-        self._confirm(ampere)
-        self._clock.sleep(width_s)
-        self._ramp(0.0)
+        try:
+            self._ramp(ampere)
+            self._confirm(ampere)
+            self._clock.sleep(width_s)
+            self._ramp(0.0)
+        except BaseException:  # nobody reads cells in a field that stayed on
+            self.off()
+            raise
         return ampere**2 * self.calibration.coil_ohm * width_s
 
     def off(self) -> None:
@@ -92,9 +96,10 @@ class KepcoMagnet:
         steps = max(math.ceil(abs(ampere - start) / self.calibration.ramp_step_a - 1e-9), 1)
         for step in range(1, steps + 1):
             target = start + (ampere - start) * step / steps
+            if step > 1:
+                self._clock.sleep(abs(ampere - start) / steps / self.calibration.ramp_a_per_s)
             self._line.write(f"CURR {target:.6g}", f"ramp to {ampere:.4g} A")
             self._ampere = target
-            self._clock.sleep(abs(ampere - start) / steps / self.calibration.ramp_a_per_s)
         self._clock.sleep(self.calibration.settle_s)
 
     def _confirm(self, ampere: float) -> None:

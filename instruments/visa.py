@@ -48,6 +48,9 @@ class Line:
         except (VisaIOError, ValueError, IndexError) as error:  # the last two: pymeasure on a garbled reply
             self._out_of_step = True
             raise DeviceError(f"{self.name}: {what}: {error}") from error
+        except BaseException:  # an interrupt between question and answer leaves the answer behind
+            self._out_of_step = True
+            raise
 
     def identify(self) -> str:
         """Ask who is there and remember it for resynchronising."""

@@ -43,6 +43,8 @@ class SignalPath:
     def cell_v(self, open_v: float, resistance_ohm: Callable[[float], float]) -> float:
         """Volts at a cell whose resistance depends on its own bias: the fixed point of the divider."""
         source_v = open_v * self.attenuation
+        if not self.in_series_ohm:
+            return source_v
         volts, before = source_v, float("inf")
         while abs(volts - before) > 1e-12 * abs(source_v):
             ohm = resistance_ohm(volts)
@@ -51,7 +53,7 @@ class SignalPath:
 
     def open_v(self, cell_v: float, resistance_ohm: float) -> float:
         """Open-circuit volts that put `cell_v` on a cell of this resistance."""
-        return cell_v * (resistance_ohm + self.in_series_ohm) / (resistance_ohm * self.attenuation)
+        return cell_v / self.attenuation * (1.0 + self.in_series_ohm / resistance_ohm)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Laboratory:
     @property
     def messages(self) -> int:
         """Messages sent to all instruments so far."""
-        return sum(len(wire.sent) for wire in self.wires.values())
+        return sum(wire.messages for wire in self.wires.values())
 
     def close(self) -> None:
         """Close the library's connections and keep the cells. Idempotent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -18,6 +19,7 @@ class Instrument(Protocol):
 class FaultKind(StrEnum):
     """What can happen to a message."""
 
+    NONE = "none"  # passes unharmed: to let the first ones through
     COMMAND_LOST = "command lost"  # never arrives; a query then times out
     REPLY_LOST = "reply lost"  # executed, but nothing comes back
     REPLY_LATE = "reply late"  # comes after the client has given up
@@ -44,13 +46,14 @@ class Wire:
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.faults: list[Fault] = []
-        self.sent: list[str] = []  # messages from the client, newest last
-        self.replies = 0
-        self._reply_fault: FaultKind | None = None
+        self.sent: deque[str] = deque(maxlen=1000)  # the last messages from the client, newest last
+        self.messages = self.replies = 0
+        self._reply_fault = FaultKind.NONE
 
     def send(self, message: str) -> None:
         """A message from the client. Raises LinkClosed."""
         self.sent.append(message)
+        self.messages += 1
         fault = self._fault(message)
         if fault is FaultKind.CLOSED:
             raise LinkClosed
@@ -60,7 +63,7 @@ class Wire:
 
     def receive(self) -> str | None:
         """The reply; None when the client would time out."""
-        fault, self._reply_fault = self._reply_fault, None
+        fault, self._reply_fault = self._reply_fault, FaultKind.NONE
         if fault in (FaultKind.REPLY_LATE, FaultKind.COMMAND_LOST):
             return None
         reply = self.instrument.scpi.answer()
@@ -71,12 +74,12 @@ class Wire:
 
     def clear(self) -> None:
         """Device clear."""
-        self._reply_fault = None
+        self._reply_fault = FaultKind.NONE
         self.instrument.scpi.clear()
 
-    def _fault(self, message: str) -> FaultKind | None:
+    def _fault(self, message: str) -> FaultKind:
         for fault in self.faults:
             if fault.count and fault.contains in message:
                 fault.count -= 1
                 return fault.kind
-        return None
+        return FaultKind.NONE

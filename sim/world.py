@@ -25,7 +25,7 @@ OPEN_CIRCUIT_OHM = 1e12
 class Limits:
     """Beyond these it is bad practice (read disturb, relays, breakdown). Assumed."""
 
-    cell_v: float = 1.0
+    cell_v: float = 1.05
     read_v: float = 0.1
     read_on_s: float = 0.05
     relay_settle_s: float = 3e-3
