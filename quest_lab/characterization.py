@@ -49,6 +49,7 @@ class Characterization:
     stuck: Cells
     confidence: float  # half-width asked of the 95 % intervals of the set probabilities
     half_width: float  # the widest of these intervals when it stopped (cells, not pulses, are independent)
+    fold: NDArray[np.int64] | None = None  # after restrict(): which used state each found state counts as
 
     @property
     def states(self) -> int:
@@ -137,6 +138,7 @@ class Characterization:
             counts=np.einsum("oafst,sp,tq->oafpq", self.counts[used], fold, fold),
             energy_j=energy,
             threshold_v=self.threshold_v[:, used[1:] - 1],
+            fold=group,
         )
 
     def read_energy_j(self) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quest_lab.clock import Clock
 from quest_lab.device import (
@@ -63,6 +64,10 @@ class SimulatedChip:
         ohm = self.array.read(cells, at)
         self._clock.sleep(at.width_s)
         return Reading(cells, ohm, at.amplitude_v**2 * at.width_s / ohm, at)
+
+    def true_states(self, cells: Cells) -> NDArray[np.int8]:
+        """What no instrument can see: for reports beside the decoded states."""
+        return self.array.states(cells)
 
     def safe_state(self) -> None:
         """Nothing is left on between calls."""

@@ -25,6 +25,22 @@ def run(
     chip: Path | None,
     seed: int,
     overwrite: bool,
+) -> None:
+    print_findings(
+        execute(device=device, out=out, cells=cells, sample=sample, chip=chip, seed=seed, overwrite=overwrite)
+    )
+    print(f"characterisation: {out}")
+
+
+def execute(
+    *,
+    device: str,
+    out: Path,
+    cells: int | None,
+    sample: int | None,
+    chip: Path | None,
+    seed: int,
+    overwrite: bool,
     settings: CharacterizeSettings | None = None,
 ) -> Characterization:
     settings = settings or CharacterizeSettings()
@@ -36,10 +52,7 @@ def run(
             overwrite=overwrite, progress=report,
         ) as session,
     ):  # fmt: skip
-        found = measure(session, sample, settings)
-    print_findings(found)
-    print(f"characterisation: {out}")
-    return found
+        return measure(session, sample, settings)
 
 
 def measure(session: Session, sample: int | None, settings: CharacterizeSettings) -> Characterization:

@@ -21,25 +21,34 @@ def run(
     out: Path | None,
     overwrite: bool,
     states: tuple[int, ...] | None = None,
+) -> None:
+    found, used = load_restricted(characterization, states, _levels(schedule))
+    ranking = execute(found=found, used=used, schedule=schedule, out=out, overwrite=overwrite)
+    print_ranking(ranking, used, found)
+    if out is not None:
+        print(f"energies: {out}")
+
+
+def _levels(schedule: Path) -> int:
+    with Schedule.open(schedule) as source:
+        return level_count(source.header.bits)
+
+
+def execute(
+    *, found: Characterization, used: tuple[int, ...], schedule: Path, out: Path | None, overwrite: bool
 ) -> Ranking:
     with Schedule.open(schedule) as source:
-        found, used = load_restricted(characterization, states, level_count(source.header.bits))
         ranking = rank(found, count(source))
         layers = [layer.name for layer in source.layers]
-    if out is not None:
-        settings = {
-            "characterization": characterization.name,
-            "schedule": schedule.name,
-            "states": list(used),
-        }
-        with RunWriter.create(
-            out, kind="energy", title="Energy of every mapping pattern", seed=0, settings=settings,
-            overwrite=overwrite,
-        ) as writer:  # fmt: skip
-            for i, result in enumerate(to_results(ranking, layers)):
-                writer.add_result(result, default=i == 1)
-        print(f"energies: {out}")
-    print_ranking(ranking, used, found)
+    if out is None:
+        return ranking
+    settings = {"chip_id": found.chip_id, "schedule": schedule.name, "states": list(used)}
+    with RunWriter.create(
+        out, kind="energy", title="Energy of every mapping pattern", seed=0, settings=settings,
+        overwrite=overwrite,
+    ) as writer:  # fmt: skip
+        for i, result in enumerate(to_results(ranking, layers)):
+            writer.add_result(result, default=i == 1)
     return ranking
 
 

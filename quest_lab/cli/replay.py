@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,21 @@ from quest_lab.ranking import rank
 from quest_lab.schedule import Schedule
 
 
-def run(
+@dataclass(frozen=True)
+class Replayed:
+    """A replay and the pattern it used, in the chip's own states."""
+
+    done: Replay
+    pattern: str
+
+
+def run(*, out: Path, **given: Any) -> None:
+    result = execute(out=out, **given)
+    print_replay(result)
+    print(f"replay: {out}")
+
+
+def execute(
     *,
     device: str,
     schedule: Path,
@@ -26,7 +42,7 @@ def run(
     steps: int | None,
     overwrite: bool,
     pattern: Pattern | None = None,
-) -> Replay:
+) -> Replayed:
     with Schedule.open(schedule) as source:
         found, used = load_restricted(characterization, states, level_count(source.header.bits))
         if pattern is None:
@@ -46,13 +62,12 @@ def run(
             if session.run is not None:
                 for i, result in enumerate(to_results(done)):
                     session.run.add_result(result, default=i == 0)
-    print_replay(done, in_use(pattern, used))
-    print(f"replay: {out}")
-    return done
+    return Replayed(done, in_use(pattern, used))
 
 
-def print_replay(done: Replay, pattern: str) -> None:
+def print_replay(result: Replayed) -> None:
     """Divergence and the energy accounts, kept apart."""
+    done = result.done
     writes = int(done.total("writes_intended"))
     wrong = int(done.total("writes_wrong"))
     rows = [
@@ -72,4 +87,4 @@ def print_replay(done: Replay, pattern: str) -> None:
         ("inference reads, row-activated", energy(done.total("inference_row_energy_j"))),
         ("initial load: write energy", energy(done.steps["spent_energy_j"][0])),
     ]
-    print_table(f"Replay with pattern {pattern}", ("", "value"), rows)
+    print_table(f"Replay with pattern {result.pattern}", ("", "value"), rows)

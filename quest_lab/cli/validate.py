@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.common import chip_of, default_states, percent, print_table
 from quest_lab.cli.energy import in_use
-from quest_lab.errors import BadInput
 from quest_lab.mapping import Pattern, all_patterns, level_count
 from quest_lab.network import Network
 from quest_lab.protocols.validate import Decoded, program_decoded, program_differential, wrong_map
@@ -31,24 +31,27 @@ class Validation:
     wrong: int
     weights: int
     misread: dict[str, float]
+    pattern: str
 
 
-def run(
+def run(*, out: Path, **given: Any) -> None:
+    print_validation(execute(out=out, **given))
+    print(f"validation: {out}")
+
+
+def execute(
     *,
     device: str,
     weights: Path,
     characterization: Path,
     out: Path,
     states: tuple[int, ...] | None,
-    dataset: str | None,
     data: Path | None,
     chip: Path | None,
     overwrite: bool,
     pattern: Pattern | None = None,
 ) -> Validation:
     network = Network.load(weights)
-    if dataset is not None and dataset != network.dataset:
-        raise BadInput(f"{weights}: was trained on {network.dataset!r}, not {dataset!r}")
     images = load_dataset(network.dataset, data)
     full = load_characterization(characterization)
     levels = level_count(network.bits)
@@ -64,10 +67,7 @@ def run(
         overwrite=overwrite,
         settings=settings,
     ) as session:
-        found = measure(session, network, images, full, used, pattern)
-    print_validation(found, in_use(pattern, used))
-    print(f"validation: {out}")
-    return found
+        return measure(session, network, images, full, used, pattern)
 
 
 def measure(
@@ -95,7 +95,7 @@ def measure(
         raw, corrected = program_differential(session, network, full)
         rows["differential analogue, as read"] = accuracy(network.with_weights(raw))
         rows["differential analogue, baselines corrected"] = accuracy(network.with_weights(corrected))
-    out = Validation(rows, int(closed.wrong.sum()), network.levels.size, misread)
+    out = Validation(rows, int(closed.wrong.sum()), network.levels.size, misread, in_use(pattern, used))
     if session.run is not None:
         session.run.add_result(_accuracies(out), default=True)
         session.run.add_result(wrong_map(closed))
@@ -128,8 +128,8 @@ def _accuracies(found: Validation) -> Result:
     return Result("accuracy", fields, title="Accuracies", signal="accuracy", axes=("row",), attrs=about)
 
 
-def print_validation(found: Validation, pattern: str) -> None:
+def print_validation(found: Validation) -> None:
     rows = [(name, percent(value)) for name, value in found.accuracy.items()]
     rows += [(f"read with the wrong pattern {p}", percent(value)) for p, value in found.misread.items()]
-    note = f"Pattern {pattern}; closed loop: {found.wrong} of {found.weights} weights read back wrong."
+    note = f"Pattern {found.pattern}; closed loop: {found.wrong} of {found.weights} weights read back wrong."
     print_table("Accuracy on held-out images", ("", "accuracy"), rows, note=note)
