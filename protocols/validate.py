@@ -6,15 +6,17 @@ current difference G+ - G- is the weight, no decoding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization, States
-from quest_lab.device import Floats
+from quest_lab.device import Cells, Floats
 from quest_lab.errors import BadInput
-from quest_lab.mapping import Pattern, check, level_count, to_levels, to_states
+from quest_lab.mapping import Pattern, all_patterns, check, in_chip_states, level_count, to_levels, to_states
 from quest_lab.network import Network
 from quest_lab.placement import Placement
 from quest_lab.schema import Field, Result
@@ -22,6 +24,21 @@ from quest_lab.session import Session
 from quest_lab.write import Programmer, Written
 
 Levels = NDArray[np.int8]
+
+
+MISREAD_PATTERNS = 6  # reading back with every other pattern is for 2 bits; 5039 of them tell nothing more
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Accuracies 0..1 by row name, in the order measured, and how many weights read back wrong."""
+
+    accuracy: dict[str, float]
+    wrong: int
+    weights: int
+    misread: dict[str, float]
+    pattern: str
+    truly_wrong: int | None  # by the simulator's true states
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,7 @@ class Decoded:
     intended: States
     states: States
     written: Written
+    true_states: States | None = None  # what the simulated cells really hold
 
     @property
     def levels(self) -> Levels:
@@ -62,7 +80,7 @@ def program_decoded(
     written = _program(session, found, placement, intended, closed_loop=closed_loop)
     session.stop.check()
     states = found.decode(session.device.read(placement.all_cells(), found.read))
-    return Decoded(pattern, intended, states, written)
+    return Decoded(pattern, intended, states, written, _true_states(session, found, placement.all_cells()))
 
 
 def program_differential(
@@ -88,6 +106,14 @@ def program_differential(
     raw = conductance.reshape(-1, 2)
     relative = (conductance / base - 1.0).reshape(-1, 2) * float(np.mean(base))
     return (raw[:, 0] - raw[:, 1]) / unit, (relative[:, 0] - relative[:, 1]) / unit
+
+
+def _true_states(session: Session, found: Characterization, cells: Cells) -> States | None:
+    """The states that simulated cells hold, counted as the used state they decode to; None on real ones."""
+    if session.truth is None:
+        return None
+    held = session.truth(cells)
+    return held if found.fold is None else found.fold[held].astype(np.int8)
 
 
 def _ladder(found: Characterization, bits: int) -> NDArray[np.int64]:
@@ -129,3 +155,71 @@ def wrong_map(done: Decoded) -> Result:
         "column": Field(np.arange(width), "", "column of cells", ("column",)),
     }
     return Result("wrong_cells", fields, title="Map of wrong cells", signal="wrong", axes=("row", "column"))
+
+
+def validate(
+    session: Session,
+    network: Network,
+    images: NDArray[Any],
+    labels: NDArray[np.int64],
+    full: Characterization,
+    used: tuple[int, ...],
+    pattern: Pattern,
+) -> Validation:
+    """Program `network` several ways and evaluate each read-back on held-out `images` and `labels`.
+
+    `full` is the characterisation of the chip, `used` its states that the pattern maps levels to. Rows: the
+    ideal integer network; decoded read-back after closed-loop and after open-loop writing (each
+    pulse once, unverified); differential analogue read-back where the chip has two cells a weight. At 2 bits also the decoded
+    cells read with each wrong pattern. Results go into the session's run file. Raises as `replay` does.
+    """
+    found = full.restrict(used)
+
+    def accuracy(of: Network) -> float:
+        session.stop.check()
+        return of.accuracy(images, labels)
+
+    rows = {"ideal integer network": accuracy(network)}
+    closed = program_decoded(session, network, found, pattern)
+    rows["decoded read-back, closed loop"] = accuracy(network.with_levels(closed.levels))
+    misread = _misread(network, closed, found.states, accuracy, used)
+    opened = program_decoded(session, network, found, pattern, closed_loop=False)
+    rows["decoded read-back, open loop"] = accuracy(network.with_levels(opened.levels))
+    if session.device.capabilities.cells >= 2 * network.levels.size:
+        raw, corrected = program_differential(session, network, full)
+        rows["differential analogue, as read"] = accuracy(network.with_weights(raw))
+        rows["differential analogue, baselines corrected"] = accuracy(network.with_weights(corrected))
+    truly = None if closed.true_states is None else int((closed.true_states != closed.intended).sum())
+    out = Validation(
+        rows, int(closed.wrong.sum()), network.levels.size, misread, in_chip_states(pattern, used), truly
+    )
+    if session.run is not None:
+        session.run.add_result(_accuracies(out), default=True)
+        session.run.add_result(wrong_map(closed))
+    return out
+
+
+def _misread(
+    network: Network,
+    done: Decoded,
+    states: int,
+    accuracy: Callable[[Network], float],
+    used: tuple[int, ...],
+) -> dict[str, float]:
+    """Accuracy if the read-back is decoded with each other pattern."""
+    patterns = [p for p in all_patterns(len(done.pattern), states) if p != done.pattern]
+    if len(patterns) >= MISREAD_PATTERNS:
+        return {}
+    return {in_chip_states(p, used): accuracy(network.with_levels(done.misread(p))) for p in patterns}
+
+
+def _accuracies(found: Validation) -> Result:
+    names = [*found.accuracy, *(f"read with the wrong pattern {p}" for p in found.misread)]
+    values = np.array([*found.accuracy.values(), *found.misread.values()])
+    fields = {
+        "accuracy": Field(values, "", "share of held-out images classified right", ("row",)),
+        "row": Field(np.arange(values.size), "", "row", ("row",)),
+        "row_name": Field(np.array(names), "", "what was evaluated", ("row",)),
+    }
+    about = {"wrong_weights": found.wrong, "weights": found.weights}
+    return Result("accuracy", fields, title="Accuracies", signal="accuracy", axes=("row",), attrs=about)

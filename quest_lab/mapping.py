@@ -43,6 +43,11 @@ def name(pattern: Pattern) -> str:
     return "(" + ",".join(f"R{s}" for s in pattern) + ")"
 
 
+def in_chip_states(pattern: Pattern, used: tuple[int, ...]) -> str:
+    """The name of a pattern of used states, in the chip's own states: (1, 0, 2) of 0,3,6 is (R3,R0,R6)."""
+    return name(tuple(used[s] for s in pattern))
+
+
 def parse(text: str, levels: int, states: int) -> Pattern:
     """The pattern that `name` wrote, or plain "1,0,2"."""
     words = text.strip("() ").replace("R", "").split(",")

@@ -14,8 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Protocol, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from quest_lab.clock import Clock, VirtualClock
-from quest_lab.device import Device
+from quest_lab.device import Cells, Device
 from quest_lab.errors import BadInput, Interrupted
 from quest_lab.limits import Limited, Limits
 from quest_lab.record import Recorded, RunWriter
@@ -56,6 +59,7 @@ class Session:
     progress: Progress = no_progress
     seed: int = 0
     run: RunWriter | None = None
+    truth: Callable[[Cells], NDArray[np.int8]] | None = None  # true states, where the cells are simulated
 
 
 _Opener: TypeAlias = Callable[[int, int, Path | None], tuple[Device, Clock]]
@@ -68,7 +72,8 @@ def _open_chip(preset: Literal["scaled", "lab"]) -> _Opener:
         from quest_lab.sim.skmtj import SkMTJ
 
         clock = VirtualClock()
-        array = CellArray(SkMTJ.preset(preset), cells, seed=seed, path=cells_file)
+        chip_id = f"{preset}-{cells}-seed{seed}"
+        array = CellArray(SkMTJ.preset(preset), cells, seed=seed, path=cells_file, chip_id=chip_id)
         return SimulatedChip(array, clock), clock
 
     return open_
@@ -125,7 +130,7 @@ def open_bench(
         if run is not None:
             device = Recorded(device, run, clock)
         stack.enter_context(stop_on_signals(stop, bare))
-        yield Session(device, clock, stop, progress, seed, run)
+        yield Session(device, clock, stop, progress, seed, run, getattr(bare, "true_states", None))
 
 
 def switch_off(device: Device) -> None:

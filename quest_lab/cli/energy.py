@@ -8,7 +8,7 @@ from quest_lab.characterization import Characterization
 from quest_lab.cli.common import energy, load_restricted, print_table
 from quest_lab.device import Scope
 from quest_lab.energy import count
-from quest_lab.mapping import level_count, name
+from quest_lab.mapping import in_chip_states, level_count
 from quest_lab.ranking import Ranking, rank, to_results
 from quest_lab.record import RunWriter
 from quest_lab.schedule import Schedule
@@ -62,7 +62,7 @@ def print_ranking(ranking: Ranking, used: tuple[int, ...], found: Characterizati
     batches, samples = ranking.steps[0], ranking.samples[0]
     rows = [
         (
-            in_use(ranking.patterns[p], used), energy(ranking.write_j[p] / batches),
+            in_chip_states(ranking.patterns[p], used), energy(ranking.write_j[p] / batches),
             energy(ranking.write_j[p] / samples), energy(ranking.read_j[p] / samples),
             energy(ranking.row_j[p, :, 0].sum() / samples),
         )
@@ -86,11 +86,6 @@ def print_ranking(ranking: Ranking, used: tuple[int, ...], found: Characterizati
     )
     for change in ranking.changes:
         print(
-            f"reset above {energy(change.reset_j)}: {in_use(change.above, used)} becomes cheaper than "
-            f"{in_use(change.below, used)} (update energy)"
+            f"update energy: with a reset above {energy(change.reset_j)}, "
+            f"{in_chip_states(change.above, used)} is cheaper than {in_chip_states(change.below, used)}"
         )
-
-
-def in_use(pattern: tuple[int, ...], used: tuple[int, ...]) -> str:
-    """The pattern in the chip's own states."""
-    return name(tuple(used[s] for s in pattern))

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from quest_lab.cli.common import chip_of, energy, load_restricted, percent, print_table
-from quest_lab.cli.energy import in_use
 from quest_lab.energy import count
-from quest_lab.mapping import Pattern, level_count
+from quest_lab.mapping import Pattern, in_chip_states, level_count
 from quest_lab.protocols.replay import Replay, replay, to_results
 from quest_lab.ranking import rank
 from quest_lab.schedule import Schedule
@@ -62,7 +61,7 @@ def execute(
             if session.run is not None:
                 for i, result in enumerate(to_results(done)):
                     session.run.add_result(result, default=i == 0)
-    return Replayed(done, in_use(pattern, used))
+    return Replayed(done, in_chip_states(pattern, used))
 
 
 def print_replay(result: Replayed) -> None:

@@ -14,18 +14,20 @@ from quest_lab.session import Stop, stop_on_signals
 from quest_lab.train.config import TrainConfig, TrainResult
 
 
-def run(*, out: Path, config: TrainConfig, data: Path | None, overwrite: bool) -> TrainResult:
+def run(*, out: Path, config: TrainConfig, data: Path | None, overwrite: bool) -> None:
+    print_training(execute(out=out, config=config, data=data, overwrite=overwrite))
+
+
+def execute(*, out: Path, config: TrainConfig, data: Path | None, overwrite: bool) -> TrainResult:
     from quest_lab.train.loop import train
 
     stop = Stop()
     out.mkdir(parents=True, exist_ok=True)
     with progress() as report, stop_on_signals(stop):
-        done = train(
+        return train(
             config, weights=out / "weights.h5", schedule=out / "schedule.h5", data_dir=data, progress=report,
             stop=stop, overwrite=overwrite,
         )  # fmt: skip
-    print_training(done)
-    return done
 
 
 def last_epoch_activity(schedule: Schedule) -> Activity:
