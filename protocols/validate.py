@@ -170,8 +170,9 @@ def validate(
 
     `full` is the characterisation of the chip, `used` its states that the pattern maps levels to. Rows: the
     ideal integer network; decoded read-back after closed-loop and after open-loop writing (each
-    pulse once, unverified); differential analogue read-back where the chip has two cells a weight. At 2 bits also the decoded
-    cells read with each wrong pattern. Results go into the session's run file. Raises as `replay` does.
+    pulse once, unverified); differential analogue read-back where the chip has two cells a weight. At 2 bits
+    also the decoded cells read with each wrong pattern. Results go into the session's run file. Raises as
+    `replay` does.
     """
     found = full.restrict(used)
 
