@@ -1,0 +1,88 @@
+"""The layer table, tap counts, MACs and rates, each against brute force over every pair."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from quest_lab.errors import BadInput
+from quest_lab.layers import Topology, activity, layer_table, reads_by_level, tap_counts, top_level
+
+
+def _pairs(spikes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Reads of every single weight (c_out, c_in, kh, kw) by 0/1 spikes (n, c_in, h, w): one loop per pair."""
+    reads = np.zeros(weights.shape, np.int64)
+    height, width = spikes.shape[2:]
+    for n, c, y, x in np.argwhere(spikes):
+        assert spikes[n, c, y, x] == 1
+        for i in range(3):
+            for j in range(3):
+                if 0 <= y - i + 1 < height and 0 <= x - j + 1 < width:
+                    reads[:, c, i, j] += 1
+    return reads
+
+
+def _case(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    spikes = (rng.random((6, 3, height, width)) < 0.3).astype(np.int64)
+    return spikes, rng.integers(-1, 2, (4, 3, 3, 3)).astype(np.int8)
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 4), (1, 1), (2, 7)])
+def test_taps_and_reads_equal_brute_force_over_every_pair(height: int, width: int) -> None:
+    spikes, weights = _case(1, height, width)
+    every = _pairs(spikes, weights)
+    taps = tap_counts(spikes.sum(0), (3, 3))
+    assert np.array_equal(taps, every[0])
+    (layer,) = layer_table([("a", weights.shape, (height, width))])
+    want = [int(every[weights == v].sum()) for v in (-1, 0, 1)]
+    assert reads_by_level(layer, taps.ravel(), weights.ravel(), 2).tolist() == want
+
+
+def test_taps_stay_exact_where_float32_would_not() -> None:
+    counts = np.full((1, 3, 3), 2**24 + 1, np.int64)
+    assert tap_counts(counts, (3, 3))[0, 1, 1] == 9 * (2**24 + 1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 4), (1, 1), (2, 7)])
+def test_macs_are_the_pairs_when_every_spike_is_present(height: int, width: int) -> None:
+    spikes, weights = np.ones((1, 3, height, width), np.int64), np.ones((4, 3, 3, 3), np.int8)
+    (layer,) = layer_table([("a", weights.shape, (height, width))])
+    assert layer.macs == _pairs(spikes, weights).sum()
+
+
+def test_aor_is_one_with_every_spike_at_one_step_and_no_zero_weight() -> None:
+    (layer,) = layer_table([("a", (4, 3, 3, 3), (5, 5))])
+    taps = tap_counts(np.full((3, 5, 5), 7), (3, 3)).ravel()
+    ones = np.ones(layer.size, np.int8)
+    both = {"spikes_in": np.array([7 * 75]), "spikes_out": np.array([350])}
+    rates = activity([layer], ones, taps=taps, samples=7, bits=2, **both)
+    assert (rates.aor[0], rates.rate_in[0], rates.rate_out[0], rates.sparsity[0]) == (1.0, 1.0, 0.5, 0.0)
+
+
+def test_the_notation_gives_the_recommended_vgg6() -> None:
+    layers = Topology.parse("64-64M-128-128M-256-256-A", (3, 32, 32), 10).layers()
+    assert sum(layer.size for layer in layers) == 1_142_784
+    padded = [layer.size * layer.neurons // layer.shape[0] / 1e6 for layer in layers]
+    assert [round(macs, 2) for macs in padded] == [37.75, 18.87, 37.75, 18.87, 37.75]
+    assert all(0.8 < layer.macs / 1e6 / macs < 1 for layer, macs in zip(layers, padded, strict=True))
+
+
+def test_offsets_follow_each_other_and_pooling_halves() -> None:
+    topology = Topology.parse("2-3M-5-F", (1, 8, 6), 4)
+    one, two = topology.layers()
+    assert (one.shape, two.shape) == ((3, 2, 3, 3), (5, 3, 3, 3))
+    assert (two.offset, two.taps_offset) == (54, 18)
+    assert (two.inputs, two.neurons, topology.features) == (3 * 12, 5 * 12, 60)
+
+
+@pytest.mark.parametrize("text", ["", "32", "32-x", "32-0", "32-32MM", "8M-8M-8M-8M"])
+def test_a_bad_notation_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="network"):
+        Topology.parse(text, (1, 8, 8), 10)
+
+
+def test_levels_of_two_three_and_four_bits() -> None:
+    assert [top_level(bits) for bits in (2, 3, 4, 8)] == [1, 3, 7, 127]
+    with pytest.raises(BadInput, match="bits=1"):
+        top_level(1)
