@@ -5,7 +5,7 @@ attributes   format = "quest-lab-network", version, bits, time_steps, theta, net
 encoder_weight (c, channels, 3, 3), encoder_bias (c,), head_weight (classes, features),
 head_bias (classes,), mean, std (channels,)   float32
 input_shape  int64 (3,): channels, height, width
-levels/conv1 ...   int8 (c_out, c_in, kh, kw), attribute alpha (float64)
+levels/conv1 ...   int8 (c_out, c_in, kh, kw), attribute alpha (float64); conv1 is the encoder
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def test_initial_levels_and_all_writes_give_the_final_levels(tmp_path: Path) -> 
 
 
 def test_levels_at_any_step_are_the_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sch, "_FLUSH_WRITES", 100)  # several blocks inside one small file
+    monkeypatch.setattr(sch, "FLUSH_WRITES", 100)  # several blocks inside one small file
     snapshots = _snapshots(6)
     with sch.Schedule.open(_write(tmp_path / "s.h5", snapshots)) as schedule:
         assert all(np.array_equal(schedule.levels_at(t), levels) for t, levels in enumerate(snapshots))
@@ -81,8 +81,8 @@ def test_blocks_do_not_change_what_is_read(
     path = _write(tmp_path / "s.h5", _snapshots(8))
     with sch.Schedule.open(path) as schedule:
         whole = list(schedule)
-        monkeypatch.setattr(sch, "_FLUSH_STEPS", steps_a_block)
-        monkeypatch.setattr(sch, "_FLUSH_WRITES", writes_a_block)
+        monkeypatch.setattr(sch, "FLUSH_STEPS", steps_a_block)
+        monkeypatch.setattr(sch, "FLUSH_WRITES", writes_a_block)
         for one, other in zip(whole, schedule, strict=True):
             assert (one.index, one.epoch, one.batch, one.loss) == (
                 other.index,

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def augment(
-    images: NDArray[Any], *, shift_pixels: int, flip: bool, rng: np.random.Generator
-) -> NDArray[Any]:
+def augment(images: NDArray[Any], *, shift_pixels: int, flip: bool, rng: np.random.Generator) -> NDArray[Any]:
     """Each image (N, channels, h, w) moved by up to `shift_pixels` (0 flows in), half of them mirrored."""
     out = images
     if flip:
@@ -22,8 +20,8 @@ def augment(
 def _shifted(images: NDArray[Any], pixels: int, rng: np.random.Generator) -> NDArray[Any]:
     n, _, height, width = images.shape
     padded = np.pad(images, ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels)))
-    rows = rng.integers(0, 2 * pixels + 1, n)[:, None] + np.arange(height)
-    columns = rng.integers(0, 2 * pixels + 1, n)[:, None] + np.arange(width)
+    rows: NDArray[np.int64] = rng.integers(0, 2 * pixels + 1, n).reshape(n, 1) + np.arange(height)
+    columns: NDArray[np.int64] = rng.integers(0, 2 * pixels + 1, n).reshape(n, 1) + np.arange(width)
     each = np.arange(n)[:, None, None]
-    picked: NDArray[Any] = padded[each, :, rows[:, :, None], columns[:, None, :]]
+    picked: NDArray[Any] = padded[each, :, rows.reshape(n, -1, 1), columns.reshape(n, 1, -1)]
     return np.moveaxis(picked, -1, 1)

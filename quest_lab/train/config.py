@@ -62,7 +62,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch: mean loss, accuracy on its own training batches (0..1), and weights changed per step (0..1)."""
+    """One epoch: mean loss, accuracy on its training batches (0..1), share of weights changed per step."""
 
     loss: float
     accuracy: float
@@ -71,7 +71,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """Accuracies (0..1) of the integer network as saved, the two files, one Epoch each, seconds of training."""
+    """Accuracies (0..1) of the integer network as saved, the two files, its epochs, seconds of training."""
 
     train_accuracy: float
     test_accuracy: float

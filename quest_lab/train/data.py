@@ -26,7 +26,7 @@ _CIFAR_RECORD = 1 + 3 * 32 * 32
 _CIFAR_TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 _CIFAR_TEST = "test_batch.bin"
 _CIFAR_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
-_CIFAR_LAYOUT = "CIFAR-10 binary version: records of 1 label byte + 3072 pixel bytes (red, green, blue, 32x32)"
+_CIFAR_LAYOUT = "CIFAR-10 binary: records of 1 label byte + 3072 pixel bytes (red, green, blue, 32x32)"
 _MNIST_LAYOUT = "MNIST idx files, plain or with .gz: images-idx3-ubyte and labels-idx1-ubyte"
 
 
@@ -50,7 +50,7 @@ class Dataset:
 
 
 def load_dataset(name: str, folder: Path | None = None) -> Dataset:
-    """The data set `name`; `folder` holds its files unless it is digits. Raises BadInput naming what it wants."""
+    """The data set `name`; `folder` holds its files (digits need none). Raises BadInput: files missing."""
     if name not in LOADERS:
         raise BadInput(f"dataset={name!r}: want one of {', '.join(LOADERS)}")
     return LOADERS[name](folder)
@@ -97,7 +97,7 @@ _IDX = {"images-idx3-ubyte": 3, "labels-idx1-ubyte": 1}
 
 
 def _idx_file(root: Path, name: str) -> Any:
-    """Images (N, 1, height, width) uint8 or labels (N,) int64 of one idx file: big-endian sizes, then bytes."""
+    """Images (N, 1, height, width) uint8 or labels (N,) int64 of one idx file (big-endian)."""
     path = root / name if (root / name).is_file() else root / f"{name}.gz"
     dims = _IDX[name.split("-", 1)[1]]
     try:
@@ -107,7 +107,9 @@ def _idx_file(root: Path, name: str) -> Any:
     start = 4 + 4 * dims
     shape = tuple(int(n) for n in np.frombuffer(raw[4:start], ">u4"))
     if raw[:4] != bytes([0, 0, 8, dims]) or len(shape) != dims or len(raw) - start != int(np.prod(shape)):
-        raise BadInput(f"{path}: not an idx file of {dims} dimensions of bytes, or truncated ({_MNIST_LAYOUT})")
+        raise BadInput(
+            f"{path}: not an idx file of {dims} dimensions of bytes, or truncated ({_MNIST_LAYOUT})"
+        )
     values = np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
     return values[:, None] if dims == 3 else _labels(path, values)
 
@@ -153,4 +155,8 @@ def _statistics(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32
     return mean.astype(np.float32), std.astype(np.float32)
 
 
-LOADERS: dict[str, Callable[[Path | None], Dataset]] = {"digits": _digits, "cifar10": _cifar10, "mnist": _mnist}
+LOADERS: dict[str, Callable[[Path | None], Dataset]] = {
+    "digits": _digits,
+    "cifar10": _cifar10,
+    "mnist": _mnist,
+}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,12 +77,13 @@ def _repeatable(threads: int) -> Iterator[None]:
     before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    filled = torch.utils.deterministic.fill_uninitialized_memory
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it did not write
+    memory: Any = torch.utils.deterministic  # its attribute is not in torch's stubs
+    filled = memory.fill_uninitialized_memory
+    memory.fill_uninitialized_memory = False  # nothing here reads what it did not write
     try:
         yield
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        memory.fill_uninitialized_memory = filled
         torch.use_deterministic_algorithms(strict)
         torch.set_num_threads(before)
 
@@ -191,7 +193,7 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _count(passed: Passed, infos: tuple[LayerInfo, ...]) -> dict[str, Counts]:
-    """Exact tap and spike counts of a forward pass. A place's count is at most T x B < 2**24: float32 is exact."""
+    """Exact tap and spike counts of a forward pass: a place has at most T x B < 2**24."""
     entering = [_places(spikes) for spikes in passed.entering]
     taps = [tap_counts(c, info.shape[2:]).ravel() for c, info in zip(entering, infos, strict=True)]
     return {

@@ -47,7 +47,9 @@ class QuantisedConv(nn.Module):
     def forward(self, spikes: Tensor, theta: float) -> Tensor:
         """Spikes (T, B, c_out, h, w) of this layer's neurons from those entering it."""
         current = F.conv2d(spikes.flatten(0, 1), self.levels(), padding=KERNEL // 2)
-        return fire_quantised(current.unflatten(0, spikes.shape[:2]), self.alpha, theta, self.bits)
+        return fire_quantised(
+            current.view(*spikes.shape[:2], *current.shape[1:]), self.alpha, theta, self.bits
+        )
 
 
 class SpikingVGG(nn.Module):
@@ -79,7 +81,7 @@ class SpikingVGG(nn.Module):
 
     def encoder_current(self, images: Tensor) -> Tensor:
         """Currents (B, c, h, w) that the encoder's neurons get at every step."""
-        normalised = (images - self.mean) / self.std
+        normalised = (images - self.get_buffer("mean")) / self.get_buffer("std")
         return F.conv2d(normalised, self.encoder_weight, self.encoder_bias, padding=KERNEL // 2)
 
     def forward(self, images: Tensor) -> Passed:
@@ -96,7 +98,8 @@ class SpikingVGG(nn.Module):
     def _pool(self, spikes: Tensor, block: int) -> Tensor:
         if not self.topology.blocks[block].pool:
             return spikes
-        return F.max_pool2d(spikes.flatten(0, 1), 2).unflatten(0, spikes.shape[:2])
+        pooled = F.max_pool2d(spikes.flatten(0, 1), 2)
+        return pooled.view(*spikes.shape[:2], *pooled.shape[1:])
 
     @torch.no_grad()
     def levels(self) -> Levels:

@@ -25,21 +25,21 @@ class QuantisedNeurons(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, current: Tensor, alpha: Tensor, theta: float, bits: int) -> Tensor:
-        ctx.theta, ctx.top = theta, top_level(bits)
-        ctx.level = integer_threshold(theta, alpha.item(), bits)
+        top = top_level(bits)
+        ctx.level, ctx.top = np.float32(integer_threshold(theta, alpha.item(), bits)), np.float32(top)
+        ctx.scale, ctx.theta = np.float32(alpha.item() / top), np.float32(theta)
         current = current.contiguous()
         h, spikes = torch.empty_like(current), torch.empty_like(current)
-        kernels.quantised_forward(_flat(current), float(ctx.level), float(ctx.top), _flat(h), _flat(spikes))
+        kernels.quantised_forward(_flat(current), ctx.level, ctx.top, _flat(h), _flat(spikes))
         ctx.save_for_backward(h, alpha)
         return spikes
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         h, alpha = ctx.saved_tensors
-        scale = alpha.item() / ctx.top
         out = torch.empty_like(h)
         slope = kernels.quantised_backward(
-            _flat(grads[0]), _flat(h), float(ctx.level), float(ctx.top), scale, ctx.theta, _flat(out)
+            _flat(grads[0]), _flat(h), ctx.level, ctx.top, ctx.scale, ctx.theta, _flat(out)
         )
         return out, torch.full_like(alpha, slope), None, None
 
@@ -51,9 +51,9 @@ class EncoderNeurons(torch.autograd.Function):
     def forward(ctx: Any, current: Tensor, theta: float, time_steps: int) -> Tensor:
         h = torch.empty((time_steps, *current.shape), dtype=current.dtype)
         spikes = torch.empty_like(h)
-        kernels.encoder_forward(current.contiguous().numpy().ravel(), theta, _flat(h), _flat(spikes))
+        ctx.theta = np.float32(theta)
+        kernels.encoder_forward(current.contiguous().numpy().ravel(), ctx.theta, _flat(h), _flat(spikes))
         ctx.save_for_backward(h)
-        ctx.theta = theta
         return spikes
 
     @staticmethod
@@ -71,9 +71,9 @@ def _flat(tensor: Tensor) -> NDArray[np.float32]:
 
 def fire_quantised(current: Tensor, alpha: Tensor, theta: float, bits: int) -> Tensor:
     """Spikes (T, ...) of 0.0 and 1.0 from integer currents (T, ...), in units of a level."""
-    return QuantisedNeurons.apply(current, alpha, theta, bits)  # type: ignore[no-any-return, no-untyped-call]  # torch
+    return QuantisedNeurons.apply(current, alpha, theta, bits)  # type: ignore[no-untyped-call]  # torch
 
 
 def fire_encoder(current: Tensor, theta: float, time_steps: int) -> Tensor:
     """Spikes (T, ...) of the FP32 encoder's neurons from one current (...) repeated every step."""
-    return EncoderNeurons.apply(current, theta, time_steps)  # type: ignore[no-any-return, no-untyped-call]  # torch
+    return EncoderNeurons.apply(current, theta, time_steps)  # type: ignore[no-untyped-call]  # torch
