@@ -133,13 +133,14 @@ def to_results(ranking: Ranking, layers: list[str]) -> list[Result]:
         "reset_j": ranking.reset_j,
         "best": ranking.order[0],
     }
+    levels = len(ranking.patterns[0])
     changes = {
         "reset_j": Field(np.array([c.reset_j for c in ranking.changes]), "J", "reset energy", ("change",)),
         "below": Field(
-            _states([c.below for c in ranking.changes]), "", "cheapest below", ("change", "level")
+            _states([c.below for c in ranking.changes], levels), "", "cheapest below", ("change", "level")
         ),
         "above": Field(
-            _states([c.above for c in ranking.changes]), "", "cheapest above", ("change", "level")
+            _states([c.above for c in ranking.changes], levels), "", "cheapest above", ("change", "level")
         ),
     }
     return [
@@ -150,5 +151,6 @@ def to_results(ranking: Ranking, layers: list[str]) -> list[Result]:
     ]  # fmt: skip
 
 
-def _states(patterns: list[Pattern]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    return np.array(patterns, np.int64).reshape(len(patterns), -1)
+def _states(patterns: list[Pattern], levels: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """Shape (patterns, levels), also where there is none (scope array)."""
+    return np.array(patterns, np.int64).reshape(len(patterns), levels)
