@@ -16,6 +16,10 @@ Crosspoint: TypeAlias = tuple[int, int, int]
 """Slot, row and column of one relay of a matrix, all counted from 1."""
 
 
+_DIVIDER_STEPS = 12
+"""Each step shrinks the error tenfold or more; a count ends where rounding would cycle for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignalPath:
     """From a generator's open-circuit volts to volts at the cell.
@@ -45,10 +49,12 @@ class SignalPath:
         source_v = open_v * self.attenuation
         if not self.in_series_ohm:
             return source_v
-        volts, before = source_v, float("inf")
-        while abs(volts - before) > 1e-12 * abs(source_v):
-            ohm = resistance_ohm(volts)
-            before, volts = volts, source_v * ohm / (ohm + self.in_series_ohm)
+        volts = source_v
+        for _ in range(_DIVIDER_STEPS):
+            ohm, before = resistance_ohm(volts), volts
+            volts = source_v * ohm / (ohm + self.in_series_ohm)
+            if abs(volts - before) <= 1e-12 * abs(source_v):
+                break
         return volts
 
     def open_v(self, cell_v: float, resistance_ohm: float) -> float:

@@ -43,6 +43,11 @@ def test_the_divider_uses_the_resistance_at_the_bias_it_ends_up_with():
     assert volts == pytest.approx(ohm(volts) / (ohm(volts) + 500.0), rel=1e-9)
 
 
+def test_a_resistance_that_jumps_with_the_bias_still_ends_in_a_number():
+    volts = SignalPath().cell_v(1.0, lambda v: 2000.0 if v > 0.9755 else 1950.0)
+    assert 0.97 < volts < 0.98
+
+
 def test_the_bench_and_the_world_invert_each_other():
     path = SignalPath(50.0, 0.3, 10.0)
     assert path.cell_v(path.open_v(0.55, 1234.0), lambda _: 1234.0) == pytest.approx(0.55)
