@@ -53,7 +53,7 @@ wheel: install
 	rm -rf build
 
 campaign: install
-	$(PY) -m pytest -m campaign tests/campaign $(PYTEST_ARGS)
+	QUEST_LAB_RESULTS=docs/results $(PY) -m pytest -m campaign tests/campaign $(PYTEST_ARGS)
 
 bench: install
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script" || exit 1; done

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +26,8 @@ from quest_lab.sim.skmtj import SkMTJ, landing, resistance_ohm, thresholds_v, tm
 _HEADER_BYTES = 4096
 _FORMAT = "quest-lab-cells-1"
 _READ = int(Purpose.READ)
+_PARALLEL_FROM = 16_384  # cells
+_SIDE_BY_SIDE = 8192  # from this many cells on, threads win more than starting them costs
 
 
 class Columns(NamedTuple):
@@ -81,7 +85,10 @@ class CellArray:
         """Resistance with the cell's read noise, ohm. A bias near a threshold may raise the state first."""
         self.bias(cells, at.amplitude_v, at.width_s)
         m, bias = self.model, tmr_at(self.model, at.amplitude_v)
-        return _read(cells, self._columns, len(m.set_v), bias, m.read_noise, self.seed)
+        with _threads_for(cells.size):
+            return _READ_KERNELS[cells.size >= _PARALLEL_FROM](
+                cells, self._columns, len(m.set_v), bias, m.read_noise, self.seed
+            )
 
     def bias(self, cells: Cells, bias_v: float, seconds: float) -> None:
         """A source of `bias_v` left on the cells for `seconds`: read disturb by the threshold law."""
@@ -91,7 +98,11 @@ class CellArray:
     def _bias(self, cells: Cells, bias_v: float, seconds: float, purpose: Purpose) -> Floats:
         m, bias, limits = self.model, tmr_at(self.model, bias_v), thresholds_v(self.model, seconds)
         spread = (m.xi_pulse, m.residual_states)
-        return _pulse(cells, self._columns, limits, (bias_v, seconds), spread, bias, self.seed, int(purpose))
+        pulse, seed = (bias_v, seconds), self.seed
+        with _threads_for(cells.size):
+            return _PULSE_KERNELS[cells.size >= _PARALLEL_FROM](
+                cells, self._columns, limits, pulse, spread, bias, seed, int(purpose)
+            )
 
     def states(self, cells: Cells) -> NDArray[np.int8]:
         """The true states: what no instrument can see."""
@@ -123,6 +134,7 @@ class CellArray:
         columns = Columns(*(np.asarray(column) for column in self._maps))
         if fresh:
             self._fabricate(columns)
+            self._write_header()
         return columns
 
     def _header(self) -> dict[str, object]:
@@ -135,24 +147,39 @@ class CellArray:
             "model": model,
         }
 
+    @property
+    def _bytes(self) -> int:
+        return _HEADER_BYTES + sum(_padded(self.cells * np.dtype(d).itemsize) for d in _DTYPES)
+
     def _lay_out(self) -> None:
-        text = json.dumps(self._header()).encode().ljust(_HEADER_BYTES)
-        size = sum(_padded(self.cells * np.dtype(d).itemsize) for d in _DTYPES)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("xb") as file:
-            file.write(text)
-            file.truncate(_HEADER_BYTES + size)
+            file.truncate(self._bytes)
+
+    def _write_header(self) -> None:
+        """Last of all: a file whose maker was killed before has no header, and is refused."""
+        text = json.dumps(self._header()).encode()
+        if len(text) > _HEADER_BYTES:
+            raise BadInput(f"{self.path}: header of {len(text)} bytes, limit {_HEADER_BYTES} bytes")
+        with self.path.open("r+b") as file:
+            file.write(text.ljust(_HEADER_BYTES))
 
     def _check_header(self) -> None:
+        if not self.path.is_file():
+            raise BadInput(f"{self.path}: not a file")
         with self.path.open("rb") as file:
             raw = file.read(_HEADER_BYTES)
         try:
             there = json.loads(raw)
         except ValueError:
-            raise BadInput(f"{self.path}: not a file of simulated cells (no header)") from None
+            there = None
+        if not isinstance(there, dict) or there.get("format") != _FORMAT:
+            raise BadInput(f"{self.path}: not a file of simulated cells, or one that was never finished")
         for key, want in self._header().items():
             if there.get(key) != want:
                 raise BadInput(f"{self.path}: {key} is {there.get(key)!r}, this chip wants {want!r}")
+        if (size := self.path.stat().st_size) != self._bytes:
+            raise BadInput(f"{self.path}: {size} bytes, want {self._bytes} bytes: truncated")
 
     def _fabricate(self, columns: Columns) -> None:
         m, block = self.model, 1 << 18
@@ -164,11 +191,22 @@ class CellArray:
             columns.tmr[cells] = m.tmr * np.maximum(1.0 + m.tmr_spread * z[:, 2], 0.0)
 
 
+@contextmanager
+def _threads_for(count: int) -> Iterator[None]:
+    """One thread for a small batch: waking the others costs a busy machine milliseconds a call."""
+    most = nb.get_num_threads()
+    if count < _SIDE_BY_SIDE:
+        nb.set_num_threads(1)
+    try:
+        yield
+    finally:
+        nb.set_num_threads(most)
+
+
 def _padded(nbytes: int) -> int:
     return -(-nbytes // 8) * 8
 
 
-@nb.njit(cache=True, parallel=True)
 def _pulse(
     cells: Cells,
     c: Columns,
@@ -196,7 +234,6 @@ def _pulse(
     return energy_j
 
 
-@nb.njit(cache=True, parallel=True)
 def _read(cells: Cells, c: Columns, steps: int, bias: float, noise: float, seed: int) -> Floats:
     state, _, zeta, _, reads, _, r0, tmr = c
     out = np.empty(cells.size, np.float64)
@@ -207,3 +244,8 @@ def _read(cells: Cells, c: Columns, steps: int, bias: float, noise: float, seed:
         ohm = resistance_ohm(state[cell], zeta[cell], r0[cell], tmr[cell] * bias, steps)
         out[i] = ohm * (1.0 + noise * normal(words[0]))
     return out
+
+
+# One law, compiled twice: waking threads costs more than a few thousand cells do. Same numbers either way.
+_PULSE_KERNELS = (nb.njit(cache=True)(_pulse), nb.njit(cache=True, parallel=True)(_pulse))
+_READ_KERNELS = (nb.njit(cache=True)(_read), nb.njit(cache=True, parallel=True)(_read))
