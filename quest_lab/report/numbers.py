@@ -1,0 +1,67 @@
+"""Numbers as people read them: prefixes, per cent, short counts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
+
+
+def prefix_for(values: ArrayLike, unit: str = "J") -> tuple[float, str]:
+    """One factor and unit for a whole axis: the prefix that fits its largest finite value."""
+    finite = np.abs(np.asarray(values, np.float64))
+    finite = finite[np.isfinite(finite)]
+    largest = float(finite.max()) if finite.size else 0.0
+    for factor, prefix in _PREFIXES:
+        if largest >= factor:
+            return factor, prefix + unit
+    return (1.0, unit) if largest == 0.0 else (_PREFIXES[-1][0], _PREFIXES[-1][1] + unit)
+
+
+def quantity(value: float, unit: str = "J") -> str:
+    """Three digits with the prefix that fits: 3.60 pJ."""
+    if not np.isfinite(value):
+        return "not known"
+    factor, prefixed = prefix_for([value], unit)
+    return f"{three(value / factor)} {prefixed}"
+
+
+def three(value: float) -> str:
+    """Three digits, no exponent for anything between 0.001 and 10000."""
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - int(np.floor(np.log10(abs(value)))))
+    return f"{value:.{digits}f}" if 1e-3 <= abs(value) < 1e6 else f"{value:.2e}"
+
+
+def percent(share: float) -> str:
+    """A share as per cent; more digits where it is small."""
+    if not np.isfinite(share):
+        return "not known"
+    value = 100.0 * share
+    return f"{value:.2f} %" if value == 0 or abs(value) >= 0.1 else f"{value:.2g} %"
+
+
+def short(count: int) -> str:
+    """A count in at most five characters, to stand in a matrix: 12345 as 12.3k."""
+    for factor, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= 10 * factor:
+            value = count / factor
+            return f"{value:.0f}{letter}" if value >= 100 else f"{value:.1f}{letter}"
+    return str(count)
+
+
+def levels(count: int) -> list[str]:
+    """Names of weight levels in ascending order: −1, 0, +1."""
+    half = count // 2
+    return [f"{v:+d}".replace("-", "−") if v else "0" for v in range(-half, half + 1)]
+
+
+def state_names(states: ArrayLike) -> list[str]:
+    return [f"R{int(s)}" for s in np.asarray(states)]
+
+
+def pattern_name(states: ArrayLike) -> str:
+    """(R3,R0,R6): the states of the levels from lowest to highest."""
+    return "(" + ",".join(state_names(states)) + ")"

@@ -1,0 +1,198 @@
+"""Section of a replay: divergence, predicted and spent energy, accounts, confusion."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from quest_lab.report import style
+from quest_lab.report.numbers import pattern_name, percent, prefix_for, quantity, short, state_names
+from quest_lab.report.page import Block, Numbers, Picture, Section, Text
+from quest_lab.report.sources import Files, Source
+from quest_lab.runfile import open_run
+
+if TYPE_CHECKING:
+    import pandas
+
+Counted = NDArray[np.int64]
+_ACCOUNTS = (
+    ("write, predicted", "predicted_energy_j"),
+    ("write, spent", "spent_energy_j"),
+    ("verify reads", "verify_energy_j"),
+    ("reset fields (array)", "field_energy_j"),
+    ("inference reads, gated", "inference_gated_energy_j"),
+    ("inference reads, row-activated", "inference_row_energy_j"),
+)
+
+
+def section(source: Source, files: Files) -> Section:
+    """What became of a schedule in the cells."""
+    chip = files.chip(source)
+    out = Section(f"Replay on chip {chip} ({source.path.name})")
+    with open_run(source.path) as run:
+        table = run.table("replay_steps")
+        confusion = np.asarray(run.result("confusion")["writes"]) if "confusion" in run.results else None
+    if not source.complete:
+        out.blocks.append(Text(f"This run is {source.status}: it holds {len(table)} steps.", True))
+    load, steps = table[table["step"] < 0], table[table["step"] >= 0]
+    if steps.empty:
+        out.blocks.append(Text("No training step was replayed: nothing to draw."))
+        return out
+    assumed = files.assumed(source)
+    out.blocks.append(Text(_summary(source, steps, assumed)))
+    out.blocks.extend([*_pictures(load, steps, chip, assumed), _account_table(load, steps)])
+    if confusion is not None and confusion.sum():
+        out.blocks.append(_confusion_picture(confusion, source.states or range(len(confusion)), chip))
+    return out
+
+
+def _summary(source: Source, steps: pandas.DataFrame, assumed: str) -> str:
+    writes, wrong = int(steps["writes_intended"].sum()), int(steps["writes_wrong"].sum())
+    pattern, states = source.settings.get("pattern"), source.states
+    name = f" with pattern {pattern_name(np.asarray(states)[pattern])}" if pattern and states else ""
+    return (
+        f"{len(steps)} training steps{name}, every write closed-loop (program and verify): {writes} writes, "
+        f"{wrong} of them not in their target at the end ({percent(wrong / max(writes, 1))}); "
+        f"{int(steps['diverged'].iloc[-1])} weights differ from the schedule after the last step. {assumed}"
+    )
+
+
+def _pictures(load: pandas.DataFrame, steps: pandas.DataFrame, chip: str, assumed: str) -> list[Block]:
+    reached = int(steps["diverged"].max())
+    return [
+        Picture(
+            "divergence",
+            f"Divergence of the replay, chip {chip}",
+            "Above: writes of each training step, and those whose state read back differs from the intended "
+            "one. Below: weights of the whole network whose last read state is not the schedule's, after the "
+            f"step; at most {reached}. A read is decoded against the cell's own baseline.",
+            partial(_divergence, steps),
+        ),
+        Picture(
+            "energy-balance",
+            f"Predicted and spent write energy, chip {chip}",
+            "Cumulative energy of set pulses and single-cell resets, the initial load and array-wide reset "
+            "fields left out. Predicted: the policy's expectation from the measured transition counts; spent: "
+            f"as the device says, for these very writes. Below: their difference. {assumed}",
+            partial(_balance, steps),
+        ),
+        Picture(
+            "accounts",
+            f"Energy accounts of the replay, chip {chip}",
+            "Sums over all replayed steps, and the initial load beside them; accounts are never added up. "
+            "Inference reads: forward reads of training, counts × V_read² t_read / R of the state, gated "
+            f"(weights of level 0 not read) and row-activated. Logarithmic axis. {assumed}",
+            partial(_accounts, load, steps),
+        ),
+    ]  # fmt: skip
+
+
+def _rows(load: pandas.DataFrame, steps: pandas.DataFrame) -> list[tuple[str, float]]:
+    rows = [(name, float(steps[column].sum())) for name, column in _ACCOUNTS]
+    if not load.empty:
+        rows += [(f"initial load: {name}", float(load[column].sum()))
+                 for name, column in _ACCOUNTS[1:4]]  # fmt: skip
+    return rows
+
+
+def _account_table(load: pandas.DataFrame, steps: pandas.DataFrame) -> Numbers:
+    rows = [(name, quantity(joule), quantity(joule / len(steps))) for name, joule in _rows(load, steps)]
+    rows = [(n, total, "" if n.startswith("initial") else mean) for n, total, mean in rows]
+    note = f"{int(steps['pulses'].sum())} set pulses and {int(steps['resets'].sum())} cell resets."
+    return Numbers("Energy accounts", ("account", "all steps", "mean of a step"), rows, note)
+
+
+def _divergence(steps: pandas.DataFrame) -> Figure:
+    figure = style.new_figure(8.0, 4.4)
+    above, below = figure.subplots(2, 1, sharex=True)
+    x = steps["step"].to_numpy() + 1
+    above.plot(x, steps["writes_intended"], color=style.SKY, linewidth=1.0, label="writes intended")
+    above.plot(x, steps["writes_wrong"], color=style.RED, linewidth=1.2, label="writes wrong")
+    above.set(ylabel="Writes a step", yscale="symlog")
+    above.set_ylim(bottom=0, top=3 * max(1.0, float(steps["writes_intended"].max())))
+    above.legend(loc="upper right", ncols=2)
+    below.plot(x, steps["diverged"], color=style.RED, linewidth=1.2, label="weights diverged")
+    most = int(steps["diverged"].max())
+    below.set(
+        xlabel="Training step", ylabel="Weights diverged", ylim=(-0.05 * (most or 1), 1.25 * (most or 1))
+    )
+    below.yaxis.get_major_locator().set_params(integer=True)
+    if most == 0:
+        below.text(
+            0.5, 0.5, "0 weights in every step", transform=below.transAxes, ha="center", color=style.GREY
+        )
+    for axes in (above, below):
+        axes.grid(axis="y")
+    return figure
+
+
+def _balance(steps: pandas.DataFrame) -> Figure:
+    predicted, spent = (
+        steps[n].fillna(0.0).cumsum().to_numpy() for n in ("predicted_energy_j", "spent_energy_j")
+    )
+    x = steps["step"].to_numpy() + 1
+    factor, unit = prefix_for([*predicted[-1:], *spent[-1:]])
+    figure = style.new_figure(8.0, 4.4)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.6, 1))
+    above.plot(x, spent / factor, color=style.BLUE, linewidth=2.4, label="spent")
+    above.plot(x, predicted / factor, color=style.ORANGE, linewidth=1.3, linestyle="--", label="predicted")
+    above.set(ylabel=f"Write energy so far ({unit})")
+    above.set_ylim(bottom=0)
+    above.legend(loc="upper left")
+    known = predicted > 0
+    below.plot(x[known], 100 * (spent[known] / predicted[known] - 1), color=style.BLUE, linewidth=1.2)
+    below.axhline(0, color=style.GREY, linewidth=0.7)
+    below.set(xlabel="Training step", ylabel="Spent − predicted (%)")
+    for axes in (above, below):
+        axes.grid(axis="y")
+    return figure
+
+
+def _accounts(load: pandas.DataFrame, steps: pandas.DataFrame) -> Figure:
+    rows = _rows(load, steps)
+    joule = np.array([value for _, value in rows])
+    positive = joule[np.isfinite(joule) & (joule > 0)]
+    low, high = (positive.min() / 10, positive.max()) if positive.size else (1e-12, 1e-11)
+    figure = style.new_figure(8.0, 0.9 + 0.32 * len(rows))
+    axes = figure.add_subplot()
+    colours = [style.GREY if name.startswith("initial") else style.BLUE for name, _ in rows]
+    y = np.arange(len(rows))
+    axes.barh(y, np.where(joule > 0, joule, low), left=0, color=colours, height=0.65)
+    axes.set(xscale="log", xlim=(low, high * (high / low) ** 0.16), xlabel="Energy (J)")
+    for i, value in enumerate(joule):
+        axes.annotate(quantity(value), (max(value, low), i), xytext=(4, 0), textcoords="offset points",
+                      va="center", fontsize=8)  # fmt: skip
+    axes.set_yticks(y, [name for name, _ in rows])
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def _confusion_picture(confusion: Counted, states: list[int] | range, chip: str) -> Picture:
+    total, right = int(confusion.sum()), int(np.trace(confusion))
+    return Picture(
+        "confusion",
+        f"Intended and read states, chip {chip}",
+        f"State read back after every write, the initial load included, by the intended one: {total - right} of "
+        f"{total} writes ({percent((total - right) / total)}) ended in another state. Logarithmic colour; 0 is "
+        "white.",
+        partial(_confusion, confusion, state_names(states)),
+    )
+
+
+def _confusion(confusion: Counted, names: list[str]) -> Figure:
+    n = len(names)
+    figure = style.new_figure(2.8 + 0.6 * n, 1.6 + 0.45 * n)
+    axes = figure.add_subplot()
+    texts = [[short(int(x)) for x in row] for row in confusion]
+    norm = LogNorm(0.8, max(2.0, float(confusion.max())))
+    values = np.where(confusion > 0, confusion, np.nan).astype(np.float64)
+    image = style.heat_map(axes, values, texts, names, names, norm=norm)
+    axes.set(xlabel="State read back", ylabel="Intended state")
+    figure.colorbar(image, ax=axes, label="Writes (count)")
+    return figure

@@ -1,0 +1,237 @@
+"""Section of a schedule: loss and changes, transitions between levels, spike rates, sparsity, AOR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from quest_lab.energy import Counts, count
+from quest_lab.report import style
+from quest_lab.report.numbers import levels, percent, short
+from quest_lab.report.page import Block, Numbers, Picture, Section, Text
+from quest_lab.report.sources import Files, Source
+from quest_lab.schedule import STAGES, Schedule
+
+Floats = NDArray[np.float64]
+_RATES = (
+    ("R_in: spikes entering / input", "rate_in"),
+    ("R_out: spikes leaving / neuron", "rate_out"),
+    ("Sparsity: share of zero weights", "sparsity"),
+    ("AOR: operations / MACs of one pass", "aor"),
+)
+
+
+@dataclass(frozen=True)
+class History:
+    """A training run, counted. `loss`, `changed` (share of weights) [step]; `epoch` [step]; the rates are of
+    each epoch: [epoch, layer]; `moves[stage, from, to]` over all steps and the stages 1 to 3.
+    """
+
+    bits: int
+    weights: int
+    layers: list[str]
+    epoch: NDArray[np.int64]
+    stage: NDArray[np.int8]
+    loss: Floats
+    changed: Floats
+    rate_in: Floats
+    rate_out: Floats
+    sparsity: Floats
+    aor: Floats
+    moves: NDArray[np.int64]
+
+    @property
+    def far(self) -> tuple[int, int]:
+        """Transitions by more than one level, and all of them."""
+        n = self.moves.shape[1]
+        distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+        return int(self.moves[0][distance > 1].sum()), int(self.moves[0].sum())
+
+
+def load(path: str) -> History:
+    """Stream the schedule twice: for its counts, then for its spikes and losses."""
+    with Schedule.open(path) as schedule:
+        counts = count(schedule)
+        rows = [(s.epoch, s.loss, s.weight.size, s.spikes_in, s.spikes_out) for s in schedule]
+        layers, bits, weights = schedule.layers, schedule.header.bits, schedule.weights
+    epoch, loss, changed, spikes_in, spikes_out = (np.array(column) for column in zip(*rows, strict=True))
+    samples = _by_epoch(counts.samples[:, None], epoch)
+    zero = 2 ** (bits - 1) - 1
+    effective = counts.reads.sum(axis=2) - counts.reads[:, :, zero]
+    last = np.flatnonzero(np.diff(epoch, append=epoch[-1] + 1))
+    inputs, neurons, macs = (np.array([getattr(x, n) for x in layers]) for n in ("inputs", "neurons", "macs"))
+    return History(
+        bits, weights, [x.name for x in layers], epoch, counts.stage, loss, changed / weights,
+        rate_in=_by_epoch(spikes_in, epoch) / (samples * inputs),
+        rate_out=_by_epoch(spikes_out, epoch) / (samples * neurons),
+        sparsity=counts.levels[last][:, :, zero] / counts.levels[last].sum(axis=2),
+        aor=_by_epoch(effective, epoch) / (samples * macs),
+        moves=_moves(counts),
+    )  # fmt: skip
+
+
+def _by_epoch(values: NDArray[np.int64], epoch: NDArray[np.int64]) -> NDArray[np.int64]:
+    starts = np.flatnonzero(np.diff(epoch, prepend=epoch[0] - 1))
+    return np.add.reduceat(values, starts, axis=0)
+
+
+def _moves(counts: Counts) -> NDArray[np.int64]:
+    chip = counts.transitions.sum(axis=1)
+    return np.stack([chip.sum(axis=0)] + [chip[counts.stage == s].sum(axis=0) for s in (1, 2, 3)])
+
+
+def section(source: Source, _files: Files) -> Section:
+    """What the trainer did to the weights, and how often it read them."""
+    with Schedule.open(source.path) as schedule:
+        head, steps, writes = schedule.header, schedule.steps, schedule.writes
+        convention, weights = schedule.convention, schedule.weights
+    out = Section(f"Training on {head.dataset} at {head.bits} bits ({source.path.name})")
+    out.blocks.append(
+        Text(
+            f"Network {head.network} (first convolution and last layer FP32), {weights} quantised weights, "
+            f"T = {head.time_steps} time steps, {steps} batches of {head.batch_size}, seed {head.seed}; "
+            f"{writes} weight changes. The schedule counts, in its own words: {convention}. T, network, epochs "
+            "and learning rate are this run's own: QUEST's are not recoverable."
+        )
+    )
+    if steps == 0:
+        out.blocks.append(Text("The schedule holds no training step: nothing to draw.", True))
+        return out
+    history = load(str(source.path))
+    out.blocks.extend([*_pictures(history), _table(history)])
+    return out
+
+
+def _pictures(history: History) -> list[Block]:
+    far, total = history.far
+    half = levels(history.moves.shape[1])
+    ends = int(history.moves[0][0, -1] + history.moves[0][-1, 0])
+    frozen = 1.0 - float(history.changed[history.stage == 1].mean()) if np.any(history.stage == 1) else np.nan
+    return [
+        Picture(
+            "training",
+            "Loss and share of weights changed",
+            "Mean loss of each batch, and the share of quantised weights whose level the optimizer step "
+            "changed. Left: first epoch, with QUEST's stages (early, middle, final: batches 1–10, 96–105, "
+            f"180–190 of 195, scaled to this epoch); right: all batches. Unchanged in an early batch: "
+            f"{percent(frozen)} of the weights.",
+            partial(_training, history),
+        ),
+        Picture(
+            "transitions",
+            "Transitions between weight levels",
+            "Counted changes from level to level (QUEST's transition matrix, Algorithm 1), over all batches and "
+            "in the stages of the first epoch; unchanged weights are not counted. Logarithmic colour. Measured "
+            f"here: {ends} of {total} changes go {half[0]} ↔ {half[-1]} directly, {far} skip at least one "
+            "level. QUEST reports 0 % between non-adjacent states.",
+            partial(_transitions, history),
+        ),
+        Picture(
+            "activity",
+            "Spike rates, sparsity and activation operation rate",
+            "Per layer and epoch, while training (training images, all T time steps). R_in: spikes entering a "
+            "layer (after pooling) per input; R_out: spikes leaving its neurons, before pooling, QUEST's R_l. "
+            "Sparsity: share of weights at level 0 at the end of the epoch. AOR = OP_eff/OP_tot: (spike, non-zero "
+            "weight) pairs over all T per MAC of one pass, not divided by T (definition derived from QUEST's "
+            "numbers, its formula is not recoverable).",
+            partial(_activity, history),
+        ),
+    ]  # fmt: skip
+
+
+def _table(history: History) -> Numbers:
+    rows = [
+        (name, *(f"{getattr(history, key)[-1, i]:.3f}" for _, key in _RATES))
+        for i, name in enumerate(history.layers)
+    ]
+    header = ("layer", "R_in", "R_out", "sparsity", "AOR")
+    return Numbers(
+        f"Last epoch ({int(history.epoch[-1]) + 1})", header, rows, "Definitions as in the figure above."
+    )
+
+
+def _training(history: History) -> Figure:
+    first = history.epoch == history.epoch[0]
+    figure = style.new_figure(9.6, 4.6)
+    grid = figure.subplots(2, 2, sharey="row", width_ratios=(1, 1.6))
+    for j, part in enumerate((first, np.ones_like(first))):
+        x = np.flatnonzero(part) + 1
+        for axes, values in zip(grid[:, j], (history.loss, 100 * history.changed), strict=True):
+            axes.plot(x, values[part], color=style.BLUE, linewidth=1.0, marker=_marker(x.size), markersize=3)
+            axes.grid(axis="y")
+            axes.set_xlabel("Batch")
+            axes.set_xlim(0.5, x[-1] + 0.5)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if j == 0:
+                _shade(axes, history.stage[part])
+    grid[0, 0].set(title=f"Epoch {int(history.epoch[0]) + 1}", ylabel="Loss (nats)")
+    grid[0, 1].set(title=f"All {int(history.epoch[-1] - history.epoch[0]) + 1} epochs")
+    grid[1, 0].set_ylabel("Weights changed (%)")
+    grid[1, 0].set_ylim(bottom=0)
+    grid[0, 0].set_ylim(bottom=min(0.0, float(history.loss.min())))
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _marker(points: int) -> str:
+    return "o" if points <= 60 else ""
+
+
+def _shade(axes: Axes, stage: NDArray[np.int8]) -> None:
+    for s in (1, 2, 3):
+        where = np.flatnonzero(stage == s)
+        if where.size:
+            name = STAGES[s]
+            axes.axvspan(where[0] + 0.5, where[-1] + 1.5, color=style.STAGE_COLOURS[name], alpha=0.3,
+                         linewidth=0, label=f"{name} stage")  # fmt: skip
+
+
+def _transitions(history: History) -> Figure:
+    names = levels(history.moves.shape[1])
+    shown = [0] + [s for s in (1, 2, 3) if np.any(history.stage == s)]
+    small = len(names) <= 3
+    columns = len(shown) if small else 2
+    rows = -(-len(shown) // columns)
+    figure = style.new_figure(9.6, 2.9 if small else 0.4 + 3.4 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    norm = LogNorm(0.8, max(2.0, float(history.moves[0].max())))
+    for axes, s in zip(grid.flat, shown, strict=False):
+        moves = history.moves[s]
+        texts = [["" if i == j else short(int(x)) for j, x in enumerate(row)] for i, row in enumerate(moves)]
+        values = np.where(moves > 0, moves, np.nan)
+        image = style.heat_map(axes, values, texts, names, names, norm=norm, font_pt=8 if small else 7)
+        steps = int((history.stage == s).sum()) if s else history.stage.size
+        name = STAGES[s].capitalize() if s else "All"
+        axes.set(
+            title=f"{name}: {steps} batch{'es' if steps != 1 else ''}", xlabel="To level", ylabel="From level"
+        )
+    for axes in grid.flat[len(shown) :]:
+        axes.remove()
+    figure.colorbar(image, ax=grid, label="Changes (count)", shrink=0.9)
+    return figure
+
+
+def _activity(history: History) -> Figure:
+    figure = style.new_figure(9.6, 5.2)
+    grid = figure.subplots(2, 2, sharex=True)
+    epochs = np.arange(history.rate_in.shape[0]) + int(history.epoch[0]) + 1
+    for axes, (title, key) in zip(grid.flat, _RATES, strict=True):
+        for i, name in enumerate(history.layers):
+            axes.plot(epochs, getattr(history, key)[:, i], color=style.colour(i), label=name,
+                      linestyle=style.line_style(i), marker=_marker(epochs.size), markersize=3)  # fmt: skip
+        axes.set(title=title, ylabel="Share" if key == "sparsity" else "Rate (no unit)")
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in grid[1]:
+        axes.set_xlabel("Epoch")
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)))
+    return figure
