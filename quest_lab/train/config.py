@@ -70,12 +70,45 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """Spikes of the training graph against those of the integer network over `images`.
+
+    `layer_differences`: differing spikes of each quantised layer, given the same encoder spikes; all 0.
+    `encoder_differences`: encoder neurons (of `encoder_neurons`) whose FP32 spikes differ at some step;
+    `encoder_unexplained`: those whose membrane was not within 1e-5 of the threshold when they first did.
+    """
+
+    images: int
+    layer_spikes: int
+    layer_differences: tuple[int, ...]
+    encoder_neurons: int
+    encoder_differences: int
+    encoder_unexplained: int
+
+    @property
+    def exact(self) -> bool:
+        return not any(self.layer_differences) and not self.encoder_unexplained
+
+    def __str__(self) -> str:
+        return (
+            f"integer network against the training graph on {self.images} images: "
+            f"{sum(self.layer_differences)} of {self.layer_spikes} quantised spikes differ given the same "
+            f"encoder spikes; {self.encoder_differences} of {self.encoder_neurons} encoder neurons differ, "
+            f"{self.encoder_unexplained} of them not within 1e-5 of the threshold"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TrainResult:
-    """Accuracies (0..1) of the integer network as saved, the two files, its epochs, seconds of training."""
+    """Accuracies (0..1) of the integer network as saved, the two files, its epochs, seconds of training.
+
+    `agreement` compares its spikes with the training graph's on the held-out images.
+    """
 
     train_accuracy: float
     test_accuracy: float
     weights: Path
     schedule: Path
     history: tuple[Epoch, ...]
+    agreement: Agreement
     seconds: float

@@ -25,6 +25,7 @@ from quest_lab.train.augment import augment
 from quest_lab.train.config import Epoch, Progress, Stop, TrainConfig, TrainResult
 from quest_lab.train.data import Dataset, load_dataset
 from quest_lab.train.model import Passed, SpikingVGG
+from quest_lab.train.verify import compare
 
 
 def train(
@@ -54,6 +55,8 @@ def train(
             run.model.export(data.class_names).save(weights, overwrite=True)
             raise
         network = run.model.export(data.class_names)
+        seconds = time.perf_counter() - started
+        agreement = compare(run.model, network, data.test_images)
     network.save(weights, overwrite=overwrite)
     return TrainResult(
         train_accuracy=network.accuracy(data.train_images, data.train_labels),
@@ -61,7 +64,8 @@ def train(
         weights=Path(weights),
         schedule=Path(schedule),
         history=history,
-        seconds=time.perf_counter() - started,
+        agreement=agreement,
+        seconds=seconds,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,30 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from quest_lab.network import Network, as_floats
+from quest_lab.train.config import Agreement
 from quest_lab.train.model import SpikingVGG
 
 NEAR_THRESHOLD = 1e-5
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Spikes of the training graph against those of the integer network over `images`.
-
-    `layer_differences`: differing spikes of each quantised layer, given the same encoder spikes; all 0.
-    `encoder_differences`: encoder neurons (of `encoder_neurons`) whose FP32 spikes differ at some step;
-    `encoder_unexplained`: those whose membrane was not within 1e-5 of the threshold when they first did.
-    """
-
-    images: int
-    layer_spikes: int
-    layer_differences: tuple[int, ...]
-    encoder_neurons: int
-    encoder_differences: int
-    encoder_unexplained: int
-
-    @property
-    def exact(self) -> bool:
-        return not any(self.layer_differences) and not self.encoder_unexplained
 
 
 @torch.no_grad()
