@@ -54,8 +54,8 @@ class CellArray:
     ) -> None:
         if cells < 1:
             raise BadInput(f"cells={cells}: a chip has at least 1 cell")
-        if not 0 <= seed < 2**64:
-            raise BadInput(f"seed={seed}: want 0..2^64-1")
+        if not 0 <= seed < 2**63:
+            raise BadInput(f"seed={seed}: want 0..2^63-1")
         self.model, self.cells, self.seed = model, cells, seed
         self.chip_id = chip_id or f"simulated-{cells}-seed{seed}"
         self._temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) if path is None else None
