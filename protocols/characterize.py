@@ -20,6 +20,7 @@ from quest_lab.schema import Field, Result
 from quest_lab.seeds import generator
 from quest_lab.session import Session
 
+_LEAST_NOISE = 1e-4  # of the way from R0 to the top: a meter's last digit can hide all noise
 _RESPONSE_SIGMAS = 8.0  # a cell whose top differs from its R0 by less than this many read noises is stuck
 
 
@@ -101,6 +102,8 @@ def _checked(
     if settings.stop_v > can.amplitude_v.high:
         raise BadInput(f"stop_v={settings.stop_v}: above the device's {can.amplitude_v.high} V at the cell")
     cells, sample = np.sort(as_cells(cells, can.cells)), np.sort(as_cells(sample, can.cells))
+    if sample.size < 2:
+        raise BadInput(f"sample: {sample.size} cells, want at least 2")
     if not np.all(np.isin(sample, cells)):
         raise BadInput("sample: names cells that are not among the cells to characterise")
     return cells, sample
@@ -147,7 +150,7 @@ def _find_states(
     can, where = session.device.capabilities, np.searchsorted(cells, sample)
     low, span = base.ohm[where], base.top_ohm[where] - base.ohm[where]
     position = (stairs.ohm - low) / span
-    floor = float(np.median(base.noise * stairs.ohm / np.abs(span)))
+    floor = max(float(np.median(base.noise * stairs.ohm / np.abs(span))), _LEAST_NOISE)
     stays = [visits(track, floor) for repeat in position for track in repeat.T]
     centres = find_levels(np.concatenate(stays), floor)
     levels = levels_of(position.ravel(), centres, floor)
@@ -188,11 +191,12 @@ def _set_amplitudes(
     """Middle of each plateau, and the mean threshold spread in volts (the attempt step).
 
     The plateau of state s is where most cells hold it; that of the top state never ends, so its amplitude is
-    2.5 standard deviations above its threshold.
+    2.5 standard deviations above its threshold. No spread is known better than the staircase resolves it.
     """
     states = thresholds.shape[1] + 1
     share = np.stack([(state == s).mean(axis=(0, 2)) for s in range(states)])
-    spread = np.nanstd(thresholds, axis=0, ddof=1)
+    step = amplitude_v[1] - amplitude_v[0]
+    spread = np.maximum(np.nanstd(thresholds, axis=0, ddof=1), step / np.sqrt(12.0))
     volts = np.empty(states - 1, np.float64)
     for s in range(1, states - 1):
         plateau = amplitude_v[share[s] >= 0.9 * share[s].max()]

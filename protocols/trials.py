@@ -86,8 +86,9 @@ class Trials:
                     return
                 self._give(0, 0, over, missed, state)
                 continue
-            for op, a in sorted(set(zip(target[rising].tolist(), attempt[rising].tolist(), strict=True))):
-                mine = rising[(target[rising] == op) & (attempt[rising] == a)]
+            tried = attempt[rising]  # as they are now: a miss is tried again in the next round, not in this
+            for op, a in sorted(set(zip(target[rising].tolist(), tried.tolist(), strict=True))):
+                mine = rising[(target[rising] == op) & (tried == a)]
                 self._give(op, a, mine, missed, state)
                 attempt[mine] = next_attempt(attempt[mine], target[mine], state[mine], self._draft.attempts)
                 missed[mine] = state[mine] != op

@@ -128,7 +128,9 @@ class Characterization:
         known = np.nan_to_num(self.energy_j[used])
         weighted = (known * shares) @ fold
         total = shares @ fold
-        energy = np.divide(weighted, total, out=np.full(total.shape, np.nan), where=total > 0)
+        folded = np.divide(weighted, total, out=np.full(total.shape, np.nan), where=total > 0)
+        own = self.energy_j[used][..., used]  # a write starts in a used state; its neighbours cost otherwise
+        energy = np.where(np.isnan(own), folded, own)
         levels = Levels(self.levels.mean[used], self.levels.std[used], self.levels.boundary[last])
         return replace(
             self,
@@ -138,7 +140,7 @@ class Characterization:
             counts=np.einsum("oafst,sp,tq->oafpq", self.counts[used], fold, fold),
             energy_j=energy,
             threshold_v=self.threshold_v[:, used[1:] - 1],
-            fold=group,
+            fold=group if self.fold is None else group[self.fold],
         )
 
     def read_energy_j(self) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp, ndtr
+from scipy.special import ndtr
 
 from quest_lab.device import Floats
 
@@ -99,12 +99,14 @@ def _fit(x: Floats, start: Floats, floor: float) -> tuple[Floats, Floats, Floats
     for _ in range(200):
         z = (x[:, None] - mean) / std
         joint = np.log(weight) - 0.5 * z**2 - np.log(std * np.sqrt(2 * np.pi))
-        norm = logsumexp(joint, axis=1)
-        share = np.exp(joint - norm[:, None])
+        highest = joint.max(axis=1)
+        share = np.exp(joint - highest[:, None])
+        likelihood = share.sum(axis=1)
+        share /= likelihood[:, None]
         mass = share.sum(axis=0) + 1e-9
         weight, mean = mass / mass.sum(), (share * x[:, None]).sum(axis=0) / mass
         std = np.maximum(np.sqrt((share * (x[:, None] - mean) ** 2).sum(axis=0) / mass), floor)
-        total = float(norm.sum())
+        total = float((highest + np.log(likelihood)).sum())
         if total - last < 1e-6 * abs(total):
             break
         last = total

@@ -85,13 +85,10 @@ class Programmer:
     def write(self, cells: Cells, target: NDArray[np.integer]) -> Written:
         """Bring `cells` to `target` (states, one each). DeviceError carries what was delivered."""
         cells = as_cells(cells, self._device.capabilities.cells)
-        wanted = np.asarray(target).astype(np.int8)
-        if wanted.shape != cells.shape:
-            raise BadInput(f"target: {wanted.size} states for {cells.size} cells")
-        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self._found.states:
-            raise BadInput(f"target: want states 0..{self._found.states - 1}, got up to {wanted.max()}")
+        wanted = self._checked(np.asarray(target), cells)
         if not cells.size:
             return Written(cells, wanted, wanted)
+        self._found.index_of(cells)  # a cell without a baseline is refused before anything happens
         self._book[cells] = wanted
         if self._array:
             return self._write_array(cells, wanted)
@@ -100,6 +97,13 @@ class Programmer:
         self._program(cells, wanted, state, out)
         out.states = state
         return out
+
+    def _checked(self, target: NDArray[np.integer], cells: Cells) -> States:
+        if target.shape != cells.shape:
+            raise BadInput(f"target: {target.size} states for {cells.size} cells")
+        if target.size and not 0 <= target.min() <= target.max() < self._found.states:
+            raise BadInput(f"target: {target.min()}..{target.max()}, want states 0..{self._found.states - 1}")
+        return target.astype(np.int8)
 
     def _write_array(self, cells: Cells, wanted: States) -> Written:
         """One reset a step: if any cell must fall, empty its domains and set every cell of them again."""
@@ -134,9 +138,10 @@ class Programmer:
             busy = np.flatnonzero(action >= 0)
             if not busy.size:
                 return
-            for op, a in sorted(set(zip(action[busy].tolist(), attempt[busy].tolist(), strict=True))):
+            tried = attempt[busy]  # as they are now: a cell that misses must not be pulsed again this round
+            for op, a in sorted(set(zip(action[busy].tolist(), tried.tolist(), strict=True))):
                 self._check()
-                mine = busy[(action[busy] == op) & (attempt[busy] == a)]
+                mine = busy[(action[busy] == op) & (tried == a)]
                 landed = self._apply(cells[mine], op, a, out)
                 if op:
                     attempt[mine] = next_attempt(attempt[mine], action[mine], landed, self._found.attempts)
