@@ -271,7 +271,7 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         raise BadInput(f"{path}: there is no folder {path.parent}")
     part = part_of(path)
     if path.exists() and not overwrite:
-        raise BadInput(f"{path}: exists already; give another name, or overwrite")
+        raise BadInput(f"{path}: exists already: give another name, or --overwrite")
     if not part.exists():
         return
     if not overwrite:
