@@ -27,14 +27,16 @@ STAGES = ("all steps", "early", "middle", "final")  # the last three: stages of 
 class Ranking:
     """Energies in joule, summed over the steps of each stage of `STAGES`.
 
-    `update_j[pattern, layer, stage]` (Algorithm 1; scope `cell`), `array_j[pattern, stage]` (scope `array`:
-    no per-layer split exists), `gated_j` and `row_j[pattern, layer, stage]` (Algorithm 2). `steps[stage]`,
-    `samples[stage]`. `reset_j`: energy of one reset, a cell's or the domain's.
+    `update_j[pattern, layer, stage]` (Algorithm 1) is for single-cell resets of `reset_j`, whose costs of a
+    write [from, to] are `cost`; `array_j[pattern, stage]` is for resets of the whole array by a field of
+    `field_j` (no per-layer split exists). `scope` says which of the two the chip has; the other answers "what
+    if". `gated_j` and `row_j[pattern, layer, stage]` (Algorithm 2). `steps[stage]`, `samples[stage]`.
     """
 
     patterns: list[Pattern]
     scope: Scope
     reset_j: float
+    field_j: float
     cost: WriteCost
     update_j: Floats
     array_j: Floats
@@ -60,41 +62,54 @@ class Ranking:
         return np.argsort(self.write_j + self.read_j, kind="stable").tolist()
 
 
+def reset_energies(found: Characterization) -> tuple[float, float]:
+    """Energy of resetting one cell and the whole array: the one the chip has, the other in proportion."""
+    one = found.reset_energy_j
+    return (one, one * found.cells.size) if found.reset_scope is Scope.CELL else (one / found.cells.size, one)
+
+
+def single_cell_cost(found: Characterization, reset_j: float | None = None) -> WriteCost:
+    """Expected costs of a write [from, to] where a single cell can be reset: QUEST's matrix, measured."""
+    reset = reset_energies(found)[0] if reset_j is None else reset_j
+    return evaluate(solve(WriteModel.measured(found, scope=Scope.CELL, reset_j=reset), objective="pulse"))
+
+
 def rank(
-    found: Characterization, counts: Counts, *, scope: Scope | None = None, reset_j: float | None = None
+    found: Characterization, counts: Counts, *, reset_j: float | None = None, field_j: float | None = None
 ) -> Ranking:
     """Rank all patterns of the counted levels on the states of `found` (restricted to those in use).
 
-    `scope` and `reset_j` default to the chip's own; other values answer "what if".
+    `reset_j` of a cell and `field_j` of the array default to the chip's own (`reset_energies`).
     """
-    scope = scope or found.reset_scope
-    reset = found.reset_energy_j if reset_j is None else reset_j
-    model = WriteModel.measured(found, scope=scope, reset_j=reset)
-    cost = evaluate(solve(model, objective="pulse", free_start=scope is Scope.ARRAY))
-    patterns = all_patterns(counts.levels.shape[-1], found.states)
-    in_stage = np.stack([np.ones_like(counts.stage)] + [counts.stage == s for s in (1, 2, 3)])
-    moves, reads = (
-        np.einsum("st,tl...->sl...", in_stage.astype(np.int64), x) for x in (counts.transitions, counts.reads)
+    reset = reset_energies(found)[0] if reset_j is None else reset_j
+    field = reset_energies(found)[1] if field_j is None else field_j
+    cost = single_cell_cost(found, reset)
+    upward = evaluate(
+        solve(WriteModel.measured(found, scope=Scope.ARRAY), objective="pulse", free_start=True)
     )
-    read_j = found.read_energy_j()
+    patterns = all_patterns(counts.levels.shape[-1], found.states)
+    in_stage = np.stack([np.ones_like(counts.stage)] + [counts.stage == s for s in (1, 2, 3)]).astype(
+        np.int64
+    )
+    moves = np.einsum("st,tlij->slij", in_stage, counts.transitions)
+    reads = np.einsum("st,tlv->slv", in_stage, counts.reads)
     chip_moves, chip_levels = counts.transitions.sum(axis=1), counts.levels.sum(axis=1)
-    array = [array_update_energy(chip_moves, chip_levels, cost.pulse_j, reset, p) for p in patterns]
-    changes = []
-    if scope is Scope.CELL:
-        without = cost.pulse_j - cost.resets * reset
-        changes = crossovers(moves[0].sum(axis=0), without, cost.resets, patterns)
+    array = [array_update_energy(chip_moves, chip_levels, upward.pulse_j, field, p) for p in patterns]
+    without = cost.pulse_j - cost.resets * reset
+    read_j = found.read_energy_j()
     return Ranking(
         patterns=patterns,
-        scope=scope,
+        scope=found.reset_scope,
         reset_j=reset,
+        field_j=field,
         cost=cost,
         update_j=np.stack([update_energy(moves, cost.pulse_j, p).T for p in patterns]),
         array_j=np.stack(array) @ in_stage.T,
         gated_j=np.stack([activation_energy(reads, read_j, p).T for p in patterns]),
         row_j=np.stack([activation_energy(reads, read_j, p, gated=False).T for p in patterns]),
         steps=in_stage.sum(axis=1).astype(np.float64),
-        samples=in_stage @ counts.samples.astype(np.float64),
-        changes=changes,
+        samples=(in_stage @ counts.samples).astype(np.float64),
+        changes=crossovers(moves[0].sum(axis=0), without, cost.resets, patterns),
     )
 
 
@@ -131,6 +146,7 @@ def to_results(ranking: Ranking, layers: list[str]) -> list[Result]:
     about: dict[str, str | int | float | bool] = {
         "scope": str(ranking.scope),
         "reset_j": ranking.reset_j,
+        "field_j": ranking.field_j,
         "best": ranking.order[0],
     }
     levels = len(ranking.patterns[0])

@@ -275,7 +275,7 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
     if not part.exists():
         return
     if not overwrite:
-        raise BadInput(f"{part}: exists already, left by a run that was cut off; move it, or overwrite")
+        raise BadInput(f"{part}: exists already, left by a run that was cut off: move it, or --overwrite")
     try:
         h5py.File(part, "r").close()
     except BlockingIOError as error:

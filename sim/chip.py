@@ -34,7 +34,7 @@ class SimulatedChip:
         self._capabilities = Capabilities(
             chip_id=array.chip_id,
             cells=array.cells,
-            amplitude_v=Range(-1.0, 1.0),
+            amplitude_v=Range(-1.5, 1.5),
             width_s=Range(1e-9, 1.0),
             read=model.read,
             read_amplitude_v=Range(0.01, 0.2),

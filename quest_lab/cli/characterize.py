@@ -11,8 +11,9 @@ from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import to_result
 from quest_lab.cli.common import energy, percent, print_table
 from quest_lab.cli.progress import progress
-from quest_lab.policy import WriteModel, evaluate, solve
+from quest_lab.device import Scope
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize, staircase_result
+from quest_lab.ranking import reset_energies, single_cell_cost
 from quest_lab.session import Session, open_bench
 
 
@@ -90,23 +91,20 @@ def print_findings(found: Characterization) -> None:
 
 def print_matrix(found: Characterization, names: tuple[int, ...]) -> None:
     """E[from, to] of the states in use: pulses alone and with verify reads."""
-    cost = evaluate(solve(WriteModel.measured(found), free_start=found.reset_scope == "array"))
+    cost, (one, field) = single_cell_cost(found), reset_energies(found)
     header = ("from \\ to", *(f"R{s}" for s in names))
+    note = f"Reset of one cell: {energy(one)} (assumed parameter of the simulated cell)."
+    if found.reset_scope is Scope.ARRAY:
+        note = (
+            f"This chip's field resets all cells at once ({energy(field)}): the matrix is what a reset of single "
+            f"cells at {energy(one)}, its share, would cost; the array-wide cost is counted per step."
+        )
     for title, matrix in (
         ("E_pulse: pulses alone", cost.pulse_j),
         ("E_total: with verify reads", cost.total_j),
     ):
         rows = [(f"R{names[i]}", *(energy(e) for e in row)) for i, row in enumerate(matrix)]
-        print_table(f"{title} (expected energy of a write)", header, rows, note=_scope_note(found))
-
-
-def _scope_note(found: Characterization) -> str:
-    if found.reset_scope == "cell":
-        return f"Reset of one cell: {energy(found.reset_energy_j)} (assumed parameter of the simulated cell)."
-    return (
-        f"Reset reaches the whole array ({energy(found.reset_energy_j)} a pulse): a single cell cannot be "
-        "lowered, so downward entries are 0 here and their cost is counted per step."
-    )
+        print_table(f"{title} (expected energy of a write)", header, rows, note=note)
 
 
 def _some(cells: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from quest_lab.characterization import Characterization
 from quest_lab.cli.common import energy, load_restricted, print_table
-from quest_lab.device import Scope
 from quest_lab.energy import count
 from quest_lab.mapping import in_chip_states, level_count
 from quest_lab.ranking import Ranking, rank, to_results
@@ -54,36 +53,33 @@ def execute(
 
 def print_ranking(ranking: Ranking, used: tuple[int, ...], found: Characterization, most: int = 12) -> None:
     """Patterns from cheapest to dearest; where the optimum changes with the reset energy."""
-    order = (
-        ranking.order
-        if len(ranking.order) <= most
-        else [*ranking.order[: most // 2], *ranking.order[-most // 2 :]]
-    )
+    order = ranking.order
+    if len(order) > most:
+        order = [*order[: most // 2], *order[-most // 2 :]]
     batches, samples = ranking.steps[0], ranking.samples[0]
     rows = [
         (
-            in_chip_states(ranking.patterns[p], used), energy(ranking.write_j[p] / batches),
-            energy(ranking.write_j[p] / samples), energy(ranking.read_j[p] / samples),
-            energy(ranking.row_j[p, :, 0].sum() / samples),
+            in_chip_states(ranking.patterns[p], used),
+            energy(ranking.update_j[p, :, 0].sum() / batches), energy(ranking.update_j[p, :, 0].sum() / samples),
+            energy(ranking.array_j[p, 0] / batches),
+            energy(ranking.read_j[p] / samples), energy(ranking.row_j[p, :, 0].sum() / samples),
         )
         for p in order
     ]  # fmt: skip
     header = (
-        "states of levels low..high",
+        "low..high level",
         "E_w / batch",
         "E_w / sample",
+        "array E_w / batch",
         "E_a gated / sample",
         "E_a row / sample",
     )
-    where = "one cell" if ranking.scope is Scope.CELL else "the array"
-    reads = f"{found.read.amplitude_v:g} V for {found.read.width_s:g} s"
-    note = f"Whole run. Reset of {where}: {energy(ranking.reset_j)}; a read: {reads}."
-    print_table(
-        f"{len(ranking.patterns)} mapping patterns, best first (reset scope {ranking.scope})",
-        header,
-        rows,
-        note=note,
+    note = (
+        f"Whole run. E_w: single-cell resets of {energy(ranking.reset_j)}; array E_w: resets of the whole array, "
+        f"{energy(ranking.field_j)} each; this chip's scope: {ranking.scope}. A read: {found.read.amplitude_v:g} V "
+        f"for {found.read.width_s:g} s. Order: update under the chip's scope plus gated activation."
     )
+    print_table(f"{len(ranking.patterns)} mapping patterns, best first", header, rows, note=note)
     for change in ranking.changes:
         print(
             f"update energy: with a reset above {energy(change.reset_j)}, "
