@@ -66,16 +66,19 @@ def chip_of(
 def print_table(
     title: str, header: Sequence[str], rows: Sequence[Sequence[object]], *, note: str = ""
 ) -> None:
-    """A table on stdout: plain where it is not a terminal."""
-    table = Table(title=title, title_justify="left", caption=note or None, caption_justify="left")
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+    """A table on stdout with its note below; plain text where stdout is no terminal."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=max(120, console.width))
+        console = Console(width=140)
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
     console.print(table)
+    if note:
+        console.print(note, width=min(console.width, 120), highlight=False)
+    console.print()
 
 
 def energy(joule: float) -> str:

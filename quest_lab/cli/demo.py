@@ -9,18 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli import characterize, energy, replay, train, validate
 from quest_lab.cli.common import default_states
 from quest_lab.cli.report import run as report
+from quest_lab.cli.summary import OnChip, print_summary
 from quest_lab.errors import BadInput
 from quest_lab.mapping import level_count
-from quest_lab.ranking import Ranking
 from quest_lab.schedule import Schedule
-from quest_lab.train.config import TrainConfig, TrainResult
+from quest_lab.train.config import TrainConfig
 
+QUICK_EPOCHS = 3
 LAB_STEPS = 20  # an array-wide reset writes every cell again at every step: 20 steps show what it costs
+KINDS = ("characterization", "energy", "replay", "validation")
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,13 @@ class Files:
     def schedule(self) -> Path:
         return self.folder / "schedule.h5"
 
-    def run(self, kind: str, device: str) -> Path:
+    def of(self, kind: str, device: str) -> Path:
         return self.folder / f"{device}-{kind}.h5"
 
 
-@dataclass(frozen=True)
-class OnChip:
-    """What the demo finds out on one chip."""
-
-    full: Characterization
-    used: tuple[int, ...]
-    ranking: Ranking
-    replayed: replay.Replayed
-
-
 def run(*, out: Path, seed: int, overwrite: bool, quick: bool) -> None:
-    files, config = Files(out), TrainConfig(seed=seed, epochs=3 if quick else TrainConfig().epochs)
+    files = Files(out)
+    config = TrainConfig(seed=seed, epochs=QUICK_EPOCHS) if quick else TrainConfig(seed=seed)
     if not overwrite and files.schedule.exists():
         raise BadInput(f"{out}: holds an earlier demo; --overwrite replaces it")
     trained = train.execute(out=out, config=config, data=None, overwrite=overwrite)
@@ -60,56 +52,34 @@ def run(*, out: Path, seed: int, overwrite: bool, quick: bool) -> None:
         device: _on_chip(device, files, seed, steps, overwrite)
         for device, steps in (("scaled", None), ("lab", LAB_STEPS))
     }
-    scaled = chips["scaled"]
+    best = chips["scaled"].ranking
     validated = validate.execute(
-        device="scaled",
-        weights=files.weights,
-        characterization=files.run("characterization", "scaled"),
-        out=files.run("validation", "scaled"),
-        states=scaled.used,
-        data=None,
-        chip=None,
-        overwrite=overwrite,
-        pattern=scaled.ranking.patterns[scaled.ranking.order[0]],
-    )
-    runs = [files.run(k, d) for d in chips for k in ("characterization", "energy", "replay", "validation")]
-    print_all(trained, chips)
-    validate.print_validation(validated)
-    report(runs=(files.schedule, *(p for p in runs if p.exists())), out=out / "report", overwrite=overwrite)
+        device="scaled", weights=files.weights, characterization=files.of("characterization", "scaled"),
+        out=files.of("validation", "scaled"), states=chips["scaled"].used, data=None, chip=None,
+        overwrite=overwrite, pattern=best.patterns[best.order[0]],
+    )  # fmt: skip
+    runs = [path for device in chips for kind in KINDS if (path := files.of(kind, device)).exists()]
+    print_summary(trained, chips, validated)
+    report(runs=(files.schedule, *runs), out=out / "report", overwrite=overwrite)
 
 
 def _on_chip(device: str, files: Files, seed: int, steps: int | None, overwrite: bool) -> OnChip:
-    """Characterise, rank and replay on one chip with two cells a weight."""
-    measured = files.run("characterization", device)
+    """Characterise, rank and replay on a chip with two cells a weight."""
+    with Schedule.open(files.schedule) as schedule:
+        cells, levels = 2 * schedule.weights, level_count(schedule.header.bits)
+    measured = files.of("characterization", device)
     characterize.execute(
-        device=device, out=measured, cells=2 * _weights(files), sample=256, chip=None, seed=seed,
-        overwrite=overwrite,
-    )  # fmt: skip
+        device=device, out=measured, cells=cells, sample=256, chip=None, seed=seed, overwrite=overwrite
+    )
     full = load_characterization(measured)
-    used = default_states(full, level_count(2))
+    used = default_states(full, levels)
     ranking = energy.execute(
-        found=full.restrict(used), used=used, schedule=files.schedule, out=files.run("energy", device),
+        found=full.restrict(used), used=used, schedule=files.schedule, out=files.of("energy", device),
         overwrite=overwrite,
     )  # fmt: skip
     replayed = replay.execute(
-        device=device, schedule=files.schedule, characterization=measured, out=files.run("replay", device),
+        device=device, schedule=files.schedule, characterization=measured, out=files.of("replay", device),
         states=used, chip=None, steps=steps, overwrite=overwrite,
         pattern=ranking.patterns[ranking.order[0]],
     )  # fmt: skip
     return OnChip(full, used, ranking, replayed)
-
-
-def _weights(files: Files) -> int:
-    with Schedule.open(files.schedule) as schedule:
-        return schedule.weights
-
-
-def print_all(trained: TrainResult, chips: dict[str, OnChip]) -> None:
-    """The tables of the demo, chip by chip."""
-    for chip in chips.values():
-        found = chip.full.restrict(chip.used)
-        characterize.print_findings(chip.full)
-        characterize.print_matrix(found, chip.used)
-        energy.print_ranking(chip.ranking, chip.used, found)
-        replay.print_replay(chip.replayed)
-    train.print_training(trained)

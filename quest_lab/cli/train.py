@@ -47,19 +47,23 @@ def last_epoch_activity(schedule: Schedule) -> Activity:
 
 
 def print_training(done: TrainResult) -> None:
-    with Schedule.open(done.schedule) as schedule:
+    """Accuracies, rates and the files."""
+    print(
+        f"accuracy: {percent(done.test_accuracy)} held out, {percent(done.train_accuracy)} on the training images"
+    )
+    print_rates(done.schedule)
+    print(f"training took {done.seconds:.0f} s\nweights:  {done.weights}\nschedule: {done.schedule}")
+
+
+def print_rates(path: Path) -> None:
+    """R_in, R_out, sparsity and AOR of every layer in a schedule's last epoch."""
+    with Schedule.open(path) as schedule:
         rates, steps = last_epoch_activity(schedule), schedule.header.time_steps
         rows = [
             (layer.name, layer.size, f"{rates.rate_in[i]:.3f}", f"{rates.rate_out[i]:.3f}",
              percent(rates.sparsity[i]), f"{rates.aor[i]:.3f}", f"{rates.aor[i] / steps:.4f}")
             for i, layer in enumerate(schedule.layers)
         ]  # fmt: skip
-    note = (
-        f"Rates are spikes per place over T = {steps} steps of the last epoch: R_in enters the layer (after "
-        f"pooling), R_out leaves its neurons. Training took {done.seconds:.0f} s."
-    )
-    print_table(
-        f"Held-out accuracy {percent(done.test_accuracy)}, training accuracy {percent(done.train_accuracy)}",
-        ("layer", "weights", "R_in", "R_out", "sparsity", "AOR", "AOR / T"), rows, note=note,
-    )  # fmt: skip
-    print(f"weights:  {done.weights}\nschedule: {done.schedule}")
+    header = ("layer", "weights", "R_in", "R_out", "sparsity", "AOR", "AOR / T")
+    note = f"Spikes a place over T = {steps} steps, last epoch; R_in enters the layer (after pooling), R_out leaves it."
+    print_table("Rates of the trained network", header, rows, note=note)
