@@ -20,7 +20,7 @@ from quest_lab.train.data import Dataset, load_dataset
 from quest_lab.train.model import SpikingVGG
 from quest_lab.train.verify import compare
 
-SHORT = TrainConfig(network="8-8M-12-F", epochs=2, threads=1, learning_rate=4e-3)
+SHORT = TrainConfig(network="8-8M-12-F", epochs=2, batch_size=64, learning_rate=4e-3, shift_pixels=0)
 
 
 @dataclass(frozen=True)
