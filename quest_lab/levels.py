@@ -61,11 +61,14 @@ def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS) -> 
     x = np.sort(observations)
     x = x[:: -(-x.size // _MOST_OBSERVATIONS)]
     best_bic, best = np.inf, np.array([x.mean()])
+    last_fit: list[Floats] = []
     for n in range(1, min(most, x.size // 5) + 1):
         if n > best.size + _PATIENCE:
             break
-        for start in (_by_gaps(x, n), np.linspace(x[0], x[-1], n) if n > 1 else np.array([x.mean()])):
-            weight, mean, std, log_likelihood = _fit(x, start, floor)
+        starts = (_by_gaps(x, n), np.linspace(x[0], x[-1], n), _split(*last_fit)) if n > 1 else (best,)
+        fits = [_fit(x, start, floor) for start in starts]
+        _, *last_fit, _ = max(fits, key=lambda fit: fit[3])
+        for weight, mean, std, log_likelihood in fits:
             bic = (3 * n - 1) * np.log(x.size) - 2.0 * log_likelihood
             if bic < best_bic and _distinct(weight, mean, std, x.size):
                 best_bic, best = bic, np.sort(mean)
@@ -88,6 +91,12 @@ def _by_gaps(x: Floats, n: int) -> Floats:
     """Means of the pieces between the n-1 widest gaps."""
     cuts = np.sort(np.argsort(np.diff(x))[-(n - 1) :] + 1) if n > 1 else np.empty(0, int)
     return np.array([piece.mean() for piece in np.split(x, cuts)])
+
+
+def _split(mean: Floats, std: Floats) -> Floats:
+    """The centres, with the broadest component taken for two: where one stray read misleads the gaps."""
+    broad = int(std.argmax())
+    return np.append(np.delete(mean, broad), mean[broad] + std[broad] * np.array([-1.0, 1.0]))
 
 
 def _fit(x: Floats, start: Floats, floor: float) -> tuple[Floats, Floats, Floats, float]:

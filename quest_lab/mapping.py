@@ -67,8 +67,12 @@ def check(pattern: Pattern, levels: int, states: int) -> Pattern:
 
 def to_states(levels: ArrayLike, pattern: Pattern) -> NDArray[np.int8]:
     """States of signed weight levels -n..n."""
-    half = len(pattern) // 2
-    return np.asarray(pattern, np.int8)[np.asarray(levels, np.int64) + half]
+    half, index = len(pattern) // 2, np.asarray(levels, np.int64)
+    if index.size and np.abs(index).max() > half:
+        raise BadInput(
+            f"level {index.flat[np.abs(index).argmax()]}: outside {-half}..{half} of {name(pattern)}"
+        )
+    return np.asarray(pattern, np.int8)[index + half]
 
 
 def to_levels(states: ArrayLike, pattern: Pattern) -> NDArray[np.int8]:

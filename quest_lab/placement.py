@@ -21,6 +21,9 @@ class Placement:
     per_weight: int = 1
 
     def __post_init__(self) -> None:
+        for key, least in (("weights", 1), ("first", 0), ("per_weight", 1)):
+            if (value := getattr(self, key)) < least:
+                raise BadInput(f"placement: {key}={value}, want at least {least}")
         need = self.first + self.weights * self.per_weight
         if need > self.cells:
             raise BadInput(
