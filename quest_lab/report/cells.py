@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.colors import Normalize
@@ -119,16 +120,24 @@ def _histogram(found: Characterization, position: Floats) -> Figure:
     figure = style.new_figure(8.0, 3.6)
     axes = figure.add_subplot()
     state = np.searchsorted(found.levels.boundary, position)
-    bins = np.linspace(position.min(), position.max(), 181).tolist()
+    bins = _bins(position, found.levels.boundary)
     names = state_names(range(found.states))
     for s, (name, colour) in enumerate(zip(names, style.ordered_colours(found.states), strict=True)):
-        axes.hist(position[state == s], bins=bins, color=colour, label=name)
+        axes.hist(position[state == s], bins=bins, color=colour, label=name, histtype="stepfilled")
     for boundary in found.levels.boundary:
         axes.axvline(boundary, color=style.RED, linestyle="--", linewidth=0.8)
     axes.plot([], [], color=style.RED, linestyle="--", linewidth=0.8, label="boundary")
     axes.set(yscale="log", xlabel="Position (R − R0)/(Rtop − R0) of a read", ylabel="Reads")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _bins(position: Floats, boundary: Floats) -> list[float]:
+    """Nearly equal bins, none of them across a boundary."""
+    edges = np.unique([position.min(), *boundary, position.max()])
+    width = float(edges[-1] - edges[0]) / 180
+    pieces = [np.linspace(a, b, max(1, round((b - a) / width)) + 1)[:-1] for a, b in pairwise(edges)]
+    return [*np.concatenate(pieces), edges[-1]]
 
 
 def _table(found: Characterization) -> Numbers:
@@ -176,7 +185,7 @@ def _diagrams(found: Characterization, used: list[tuple[int, ...]], chip: str) -
             "set-probability",
             f"First-try probability of every operation, chip {chip}",
             "Share of first tries at the middle attempt that landed in the target state, by the state the cell "
-            "was in; empty where an operation was never given. Set pulses only raise a cell.",
+            "was in; without a number where an operation was never given. Set pulses only raise a cell.",
             partial(_probabilities, found),
         ),
     ]  # fmt: skip
@@ -194,16 +203,16 @@ def _rstd(found: Characterization, parts: list[tuple[int, ...]]) -> Figure:
 
 
 def _probabilities(found: Characterization) -> Figure:
-    share = found.set_probability().T.copy()  # [from, operation]
+    share = 100.0 * found.set_probability().T  # [from, operation]
     np.fill_diagonal(share, np.nan)
     n = found.states
     figure = style.new_figure(2.6 + 0.62 * n, 1.5 + 0.4 * n)
     axes = figure.add_subplot()
-    texts = [[f"{100 * p:.1f}" if np.isfinite(p) else "" for p in row] for row in share]
+    texts = [[f"{p:.1f}" if np.isfinite(p) else "" for p in row] for row in share]
     targets = ["reset"] + [f"set R{s}" for s in range(1, n)]
     known = share[np.isfinite(share)]
-    norm = Normalize(min(0.8, float(known.min())) if known.size else 0.0, 1.0)
+    norm = Normalize(min(80.0, float(known.min())) if known.size else 0.0, 100.0)
     image = style.heat_map(axes, share, texts, state_names(range(n)), targets, norm=norm)
     axes.set(xlabel="Operation", ylabel="State before")
-    figure.colorbar(image, ax=axes, label="Lands in the target (share)")
+    figure.colorbar(image, ax=axes, label="Lands in the target (%)")
     return figure

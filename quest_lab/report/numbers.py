@@ -40,7 +40,9 @@ def percent(share: float) -> str:
     if not np.isfinite(share):
         return "not known"
     value = 100.0 * share
-    return f"{value:.2f} %" if value == 0 or abs(value) >= 0.1 else f"{value:.2g} %"
+    if value in (0.0, 100.0):
+        return f"{value:.0f} %"
+    return f"{value:.2f} %" if abs(value) >= 0.1 else f"{value:.2g} %"
 
 
 def short(count: int) -> str:

@@ -88,7 +88,7 @@ def update(ranked: Ranked) -> Figure:
         a_batch, groups = _with_sum(ranked.update[ranked.shown][:, :, s] / ranked.steps[s], ranked)
         factor, unit = prefix_for(a_batch)
         _grouped(axes, a_batch / factor, groups)
-        axes.set_ylabel(f"E_w a batch ({unit})")
+        axes.set_ylabel(f"E_w per batch ({unit})")
         _per_sample_axis(axes, factor, ranked.samples[s] / ranked.steps[s], float(a_batch.max()))
 
     figure = _stages(ranked, draw)
@@ -102,7 +102,7 @@ def _per_sample_axis(axes: Axes, factor: float, samples: float, largest_j: float
     scale = factor / (samples * other)
     there, back = (lambda y: np.multiply(y, scale)), (lambda y: np.divide(y, scale))
     right = axes.secondary_yaxis("right", functions=(there, back))
-    right.set_ylabel(f"E_w a sample ({unit})")
+    right.set_ylabel(f"E_w per sample ({unit})")
 
 
 def array(ranked: Ranked) -> Figure:
@@ -112,7 +112,7 @@ def array(ranked: Ranked) -> Figure:
     figure = style.new_figure(8.0, 3.6)
     axes = figure.add_subplot()
     _grouped(axes, a_batch / factor, [ranked.stages[s] for s in stages])
-    axes.set_ylabel(f"E_w a batch, whole chip ({unit})")
+    axes.set_ylabel(f"E_w per batch, whole chip ({unit})")
     _per_sample_axis(axes, factor, ranked.samples[0] / ranked.steps[0], float(a_batch.max()))
     _legend(figure, ranked)
     return figure
@@ -124,7 +124,7 @@ def activation(ranked: Ranked) -> Figure:
         row, _ = _with_sum(ranked.row[ranked.shown][:, :, s] / ranked.samples[s], ranked)
         factor, unit = prefix_for(row)
         _grouped(axes, gated / factor, groups, outline=row / factor)
-        axes.set_ylabel(f"E_a a sample ({unit})")
+        axes.set_ylabel(f"E_a per sample ({unit})")
 
     figure = _stages(ranked, draw)
     _legend(figure, ranked, Patch(color=style.GREY, label="filled: gated"),

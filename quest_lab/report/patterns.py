@@ -80,8 +80,8 @@ def _pattern_table(ranked: Ranked) -> Numbers:
         )
         for p in ranked.shown
     ]  # fmt: skip
-    header = ("rank", f"states of {', '.join(ranked.weight_levels)}", "E_w a batch", "E_w a sample",
-              "E_a gated, a sample", "E_a row, a sample")  # fmt: skip
+    header = ("rank", f"states of {', '.join(ranked.weight_levels)}", "E_w per batch", "E_w per sample",
+              "E_a gated, per sample", "E_a row, per sample")  # fmt: skip
     note = (
         f"Mean of all {batches:.0f} training steps, {ranked.selection}, reset scope {ranked.scope}. E_w: update "
         "(Algorithm 1), E_a: activation (Algorithm 2), forward reads of training; backward reads are excluded, "
@@ -122,7 +122,7 @@ def _pictures(ranked: Ranked, chip: str) -> list[Block]:
             f"Update energy with an array-wide reset, chip {chip}",
             f"{_array_premise(ranked)} A step with any downward move then costs the field and the pulses that "
             f"bring back every cell not meant to be at R0; {ranked.selection}, mean of a batch, whole chip. "
-            "No per-layer split exists.",
+            f"No per-layer split exists. The field alone is {quantity(ranked.reset_j)} of each such step.",
             partial(pattern_figures.array, ranked),
         ),
         Picture(

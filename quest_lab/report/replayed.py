@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -63,14 +65,18 @@ def _summary(source: Source, steps: pandas.DataFrame, assumed: str) -> str:
 
 
 def _pictures(load: pandas.DataFrame, steps: pandas.DataFrame, chip: str, assumed: str) -> list[Block]:
-    reached = int(steps["diverged"].max())
+    most = int(steps["diverged"].max())
+    diverged = (
+        "Below: weights of the whole network whose last read state is not the schedule's, after the step."
+        if most
+        else "After no step did any weight's last read state differ from the schedule's: no curve is drawn for it."
+    )
     return [
         Picture(
             "divergence",
             f"Divergence of the replay, chip {chip}",
-            "Above: writes of each training step, and those whose state read back differs from the intended "
-            "one. Below: weights of the whole network whose last read state is not the schedule's, after the "
-            f"step; at most {reached}. A read is decoded against the cell's own baseline.",
+            "Writes of each training step, and those whose state read back differs from the intended one "
+            f"(linear below 2, logarithmic above). {diverged} A read is decoded against the cell's own baseline.",
             partial(_divergence, steps),
         ),
         Picture(
@@ -78,7 +84,7 @@ def _pictures(load: pandas.DataFrame, steps: pandas.DataFrame, chip: str, assume
             f"Predicted and spent write energy, chip {chip}",
             "Cumulative energy of set pulses and single-cell resets, the initial load and array-wide reset "
             "fields left out. Predicted: the policy's expectation from the measured transition counts; spent: "
-            f"as the device says, for these very writes. Below: their difference. {assumed}",
+            f"as the device says, for these very writes. Below: (spent − predicted)/predicted. {assumed}",
             partial(_balance, steps),
         ),
         Picture(
@@ -108,48 +114,54 @@ def _account_table(load: pandas.DataFrame, steps: pandas.DataFrame) -> Numbers:
 
 
 def _divergence(steps: pandas.DataFrame) -> Figure:
-    figure = style.new_figure(8.0, 4.4)
-    above, below = figure.subplots(2, 1, sharex=True)
-    x = steps["step"].to_numpy() + 1
-    above.plot(x, steps["writes_intended"], color=style.SKY, linewidth=1.0, label="writes intended")
-    above.plot(x, steps["writes_wrong"], color=style.RED, linewidth=1.2, label="writes wrong")
-    above.set(ylabel="Writes a step", yscale="symlog")
-    above.set_ylim(bottom=0, top=3 * max(1.0, float(steps["writes_intended"].max())))
-    above.legend(loc="upper right", ncols=2)
-    below.plot(x, steps["diverged"], color=style.RED, linewidth=1.2, label="weights diverged")
+    """Writes of each step and, if there are any, diverged weights below."""
     most = int(steps["diverged"].max())
-    below.set(
-        xlabel="Training step", ylabel="Weights diverged", ylim=(-0.05 * (most or 1), 1.25 * (most or 1))
-    )
-    below.yaxis.get_major_locator().set_params(integer=True)
-    if most == 0:
-        below.text(
-            0.5, 0.5, "0 weights in every step", transform=below.transAxes, ha="center", color=style.GREY
-        )
-    for axes in (above, below):
-        axes.grid(axis="y")
+    figure = style.new_figure(8.0, 4.6 if most else 3.0)
+    panels = figure.subplots(2 if most else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
+    x, marker = steps["step"].to_numpy() + 1, style.marker(len(steps))
+    look: dict[str, Any] = {"linewidth": 1.1, "marker": marker, "markersize": 3}
+    panels[0].plot(x, steps["writes_intended"], color=style.SKY, label="writes intended", **look)
+    panels[0].plot(x, steps["writes_wrong"], color=style.RED, label="writes wrong", **look)
+    panels[0].set(ylabel="Writes per step", yscale="symlog")
+    panels[0].set_ylim(bottom=-0.3, top=5 * max(1.0, float(steps["writes_intended"].max())))
+    panels[0].legend(loc="upper right", ncols=2)
+    if most:
+        panels[1].plot(x, steps["diverged"], color=style.RED, **look)
+        panels[1].set(ylabel="Weights diverged", ylim=(0, 1.15 * most))
+        style.whole_numbers(panels[1].yaxis)
+    _step_axes(panels)
     return figure
+
+
+def _step_axes(panels: Sequence[Axes]) -> None:
+    panels[-1].set_xlabel("Training step")
+    style.whole_numbers(panels[-1].xaxis)
+    for axes in panels:
+        axes.grid(axis="y")
 
 
 def _balance(steps: pandas.DataFrame) -> Figure:
     predicted, spent = (
         steps[n].fillna(0.0).cumsum().to_numpy() for n in ("predicted_energy_j", "spent_energy_j")
     )
-    x = steps["step"].to_numpy() + 1
-    factor, unit = prefix_for([*predicted[-1:], *spent[-1:]])
-    figure = style.new_figure(8.0, 4.4)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.6, 1))
-    above.plot(x, spent / factor, color=style.BLUE, linewidth=2.4, label="spent")
-    above.plot(x, predicted / factor, color=style.ORANGE, linewidth=1.3, linestyle="--", label="predicted")
-    above.set(ylabel=f"Write energy so far ({unit})")
-    above.set_ylim(bottom=0)
-    above.legend(loc="upper left")
+    x, marker = steps["step"].to_numpy() + 1, style.marker(len(steps))
+    factor, unit = prefix_for([predicted[-1], spent[-1]])
     known = predicted > 0
-    below.plot(x[known], 100 * (spent[known] / predicted[known] - 1), color=style.BLUE, linewidth=1.2)
-    below.axhline(0, color=style.GREY, linewidth=0.7)
-    below.set(xlabel="Training step", ylabel="Spent − predicted (%)")
-    for axes in (above, below):
-        axes.grid(axis="y")
+    figure = style.new_figure(8.0, 4.4 if known.any() else 3.0)
+    panels = figure.subplots(2 if known.any() else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
+    panels[0].plot(x, spent / factor, color=style.BLUE, linewidth=2.4, marker=marker, label="spent")
+    panels[0].plot(
+        x, predicted / factor, color=style.ORANGE, linewidth=1.3, linestyle="--", label="predicted"
+    )
+    panels[0].set(ylabel=f"Write energy so far ({unit})")
+    panels[0].set_ylim(bottom=0)
+    panels[0].legend(loc="upper left")
+    if known.any():
+        share = 100 * (spent[known] / predicted[known] - 1)
+        panels[1].plot(x[known], share, color=style.BLUE, linewidth=1.2, marker=marker, markersize=3)
+        panels[1].axhline(0, color=style.GREY, linewidth=0.7)
+        panels[1].set_ylabel("Difference (%)")
+    _step_axes(panels)
     return figure
 
 
@@ -169,6 +181,7 @@ def _accounts(load: pandas.DataFrame, steps: pandas.DataFrame) -> Figure:
                       va="center", fontsize=8)  # fmt: skip
     axes.set_yticks(y, [name for name, _ in rows])
     axes.invert_yaxis()
+    axes.minorticks_off()
     axes.tick_params(axis="y", length=0)
     return figure
 
@@ -180,7 +193,7 @@ def _confusion_picture(confusion: Counted, states: list[int] | range, chip: str)
         f"Intended and read states, chip {chip}",
         f"State read back after every write, the initial load included, by the intended one: {total - right} of "
         f"{total} writes ({percent((total - right) / total)}) ended in another state. Logarithmic colour; 0 is "
-        "white.",
+        "pale.",
         partial(_confusion, confusion, state_names(states)),
     )
 
@@ -194,5 +207,5 @@ def _confusion(confusion: Counted, names: list[str]) -> Figure:
     values = np.where(confusion > 0, confusion, np.nan).astype(np.float64)
     image = style.heat_map(axes, values, texts, names, names, norm=norm)
     axes.set(xlabel="State read back", ylabel="Intended state")
-    figure.colorbar(image, ax=axes, label="Writes (count)")
+    figure.colorbar(image, ax=axes, label="Writes (count)").minorticks_off()
     return figure

@@ -54,7 +54,7 @@ def _label(found: Characterization, start: int, operation: int) -> str:
 def draw(axes: Axes, states: Sequence[int], edges: Sequence[Edge], title: str) -> None:
     """The diagram of `states`; edges count them 0, 1, ... in that order."""
     n = len(states)
-    bend = 1.2 if n <= _MOST_LABELLED else 0.75
+    bend = 1.5 if n <= _MOST_LABELLED else 0.75
     for edge in edges:
         _arrow(axes, edge, bend)
     axes.scatter(range(n), [0.0] * n, s=4 * _NODE_PT**2, c=style.ordered_colours(n),
@@ -78,11 +78,8 @@ def _arrow(axes: Axes, edge: Edge, bend: float) -> None:
     if edge.text:
         up = edge.end > edge.start
         middle, height = (edge.start + edge.end) / 2, bend * abs(edge.end - edge.start) / 2
-        axes.annotate(
-            edge.text, (middle, height if up else -height), xytext=(0, -4 if up else 4),
-            textcoords="offset points", ha="center", va="top" if up else "bottom", fontsize=7.5,
-            color=edge.colour,
-        )  # fmt: skip
+        at = 0.55 * height if up else -0.55 * height  # below the top of its own arc, where that is wide
+        axes.text(middle, at, edge.text, ha="center", va="center", fontsize=7.5, color=edge.colour)
 
 
 def legend() -> list[Line2D]:

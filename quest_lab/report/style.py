@@ -13,9 +13,10 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -45,6 +46,7 @@ RC: dict[str, Any] = {
     "xtick.color": DARK,
     "ytick.color": DARK,
     "figure.facecolor": "white",
+    "savefig.dpi": "figure",
     "figure.constrained_layout.h_pad": 0.07,
     "figure.constrained_layout.w_pad": 0.07,
     "axes.formatter.useoffset": False,
@@ -54,15 +56,13 @@ RC: dict[str, Any] = {
 
 def new_figure(width_in: float, height_in: float) -> Figure:
     """An empty figure of its own, without pyplot's global state."""
-    figure = Figure(figsize=(width_in, height_in), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
 
 
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=DPI)
+    figure.savefig(out, format="png")
     return out.getvalue()
 
 
@@ -87,6 +87,16 @@ def colour(index: int) -> str:
 def line_style(index: int) -> str:
     """Changes when the colours start again."""
     return ("-", "--", ":", "-.")[index // len(CYCLE) % 4]
+
+
+def marker(points: int) -> str:
+    """Dots on a line of few points: a line of one point is invisible."""
+    return "o" if points <= 60 else ""
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Ticks at whole numbers only."""
+    axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def apart(positions: ArrayLike, gap: float) -> NDArray[np.float64]:
@@ -128,12 +138,13 @@ def heat_map(
     norm: Any,
     font_pt: float = 8.0,
 ) -> Any:
-    """A matrix with its numbers written in; NaN is white. Returns the image, for a colour bar."""
+    """A matrix with its numbers written in; NaN is pale. Returns the image, for a colour bar."""
     image = axes.imshow(np.ma.masked_invalid(values), cmap=HEAT, norm=norm, aspect="auto")
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    axes.set_facecolor("#F1F1F1")
     for i, line in enumerate(texts):
         for j, text in enumerate(line):
             shade = float(norm(values[i, j])) if np.isfinite(values[i, j]) else 1.0

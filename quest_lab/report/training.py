@@ -127,7 +127,7 @@ def _pictures(history: History) -> list[Block]:
             "transitions",
             "Transitions between weight levels",
             "Counted changes from level to level (QUEST's transition matrix, Algorithm 1), over all batches and "
-            "in the stages of the first epoch; unchanged weights are not counted. Logarithmic colour. Measured "
+            "in the stages of the first epoch; a dash: unchanged, not counted. Logarithmic colour; 0 is pale. Measured "
             f"here: {ends} of {total} changes go {half[0]} ↔ {half[-1]} directly, {far} skip at least one "
             "level. QUEST reports 0 % between non-adjacent states.",
             partial(_transitions, history),
@@ -163,11 +163,13 @@ def _training(history: History) -> Figure:
     for j, part in enumerate((first, np.ones_like(first))):
         x = np.flatnonzero(part) + 1
         for axes, values in zip(grid[:, j], (history.loss, 100 * history.changed), strict=True):
-            axes.plot(x, values[part], color=style.BLUE, linewidth=1.0, marker=_marker(x.size), markersize=3)
+            axes.plot(
+                x, values[part], color=style.BLUE, linewidth=1.0, marker=style.marker(x.size), markersize=3
+            )
             axes.grid(axis="y")
             axes.set_xlabel("Batch")
             axes.set_xlim(0.5, x[-1] + 0.5)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            style.whole_numbers(axes.xaxis)
             if j == 0:
                 _shade(axes, history.stage[part])
     grid[0, 0].set(title=f"Epoch {int(history.epoch[0]) + 1}", ylabel="Loss (nats)")
@@ -176,12 +178,9 @@ def _training(history: History) -> Figure:
     grid[1, 0].set_ylim(bottom=0)
     grid[0, 0].set_ylim(bottom=min(0.0, float(history.loss.min())))
     handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure
-
-
-def _marker(points: int) -> str:
-    return "o" if points <= 60 else ""
 
 
 def _shade(axes: Axes, stage: NDArray[np.int8]) -> None:
@@ -204,7 +203,7 @@ def _transitions(history: History) -> Figure:
     norm = LogNorm(0.8, max(2.0, float(history.moves[0].max())))
     for axes, s in zip(grid.flat, shown, strict=False):
         moves = history.moves[s]
-        texts = [["" if i == j else short(int(x)) for j, x in enumerate(row)] for i, row in enumerate(moves)]
+        texts = [["–" if i == j else short(int(x)) for j, x in enumerate(row)] for i, row in enumerate(moves)]
         values = np.where(moves > 0, moves, np.nan)
         image = style.heat_map(axes, values, texts, names, names, norm=norm, font_pt=8 if small else 7)
         steps = int((history.stage == s).sum()) if s else history.stage.size
@@ -214,7 +213,7 @@ def _transitions(history: History) -> Figure:
         )
     for axes in grid.flat[len(shown) :]:
         axes.remove()
-    figure.colorbar(image, ax=grid, label="Changes (count)", shrink=0.9)
+    figure.colorbar(image, ax=grid, label="Changes (count)", shrink=0.9).minorticks_off()
     return figure
 
 
@@ -225,11 +224,12 @@ def _activity(history: History) -> Figure:
     for axes, (title, key) in zip(grid.flat, _RATES, strict=True):
         for i, name in enumerate(history.layers):
             axes.plot(epochs, getattr(history, key)[:, i], color=style.colour(i), label=name,
-                      linestyle=style.line_style(i), marker=_marker(epochs.size), markersize=3)  # fmt: skip
+                      linestyle=style.line_style(i), marker=style.marker(epochs.size), markersize=3)  # fmt: skip
         axes.set(title=title, ylabel="Share" if key == "sparsity" else "Rate (no unit)")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1 if key == "sparsity" else 1.1 * float(getattr(history, key).max()) or 1.0)
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axes.grid(axis="y")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        style.whole_numbers(axes.xaxis)
     for axes in grid[1]:
         axes.set_xlabel("Epoch")
     handles, names = grid[0, 0].get_legend_handles_labels()
