@@ -1,0 +1,243 @@
+"""The contract of a Device, run on every one: simulated chips, the virtual bench, and wrappers around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quest_lab.clock import Clock, VirtualClock
+from quest_lab.device import Capabilities, Device, EnergyOrigin, FieldPulse, ReadPulse, Scope, VoltagePulse
+from quest_lab.errors import BadInput, LimitExceeded
+from quest_lab.limits import Limited
+from quest_lab.record import Recorded, RunWriter
+from quest_lab.sim.cells import CellArray
+from quest_lab.sim.chip import SimulatedChip
+from quest_lab.sim.skmtj import SkMTJ
+from quest_lab.virtual_bench import open_virtual_bench
+
+CELLS = 6
+SOME = np.array([4, 0, 3])
+Opened = tuple[Device, Clock]
+
+
+def _chip(preset: str, sign: int) -> Callable[[], Opened]:
+    def open_() -> Opened:
+        clock = VirtualClock()
+        return SimulatedChip(CellArray(SkMTJ.preset(preset, sign=sign), CELLS, seed=1), clock), clock  # type: ignore[arg-type]
+
+    return open_
+
+
+BARE: dict[str, Callable[[], Opened]] = {
+    "scaled": _chip("scaled", 1),
+    "scaled, falling": _chip("scaled", -1),
+    "lab": _chip("lab", 1),
+    "lab, falling": _chip("lab", -1),
+    "virtual bench, direct": lambda: open_virtual_bench(cells=CELLS, seed=1),
+    "virtual bench, buffered": lambda: open_virtual_bench(cells=CELLS, seed=1, buffered=True),
+}
+Wrapper = Callable[[Device, Clock, RunWriter], Device]
+WRAPPED: dict[str, Wrapper] = {
+    "bare": lambda device, _clock, _run: device,
+    "limited": lambda device, _clock, _run: Limited(device),
+    "recorded": lambda device, clock, run: Recorded(device, run, clock),
+    "recorded at once": lambda device, clock, run: Recorded(device, run, clock, immediate=True),
+    "recorded limited": lambda device, clock, run: Recorded(Limited(device), run, clock),
+    "limited recorded": lambda device, clock, run: Limited(Recorded(device, run, clock)),
+}
+EVERY = [(bare, wrap) for bare in BARE for wrap in WRAPPED]
+
+
+@pytest.fixture(scope="module", params=EVERY, ids=lambda p: f"{p[1]} {p[0]}")
+def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+    """One device for all tests of the contract, as one chip on a bench would be."""
+    bare, wrap = request.param
+    path: Path = tmp_path_factory.mktemp("contract") / "run.h5"
+    with ExitStack() as stack:
+        run = stack.enter_context(RunWriter.create(path, kind="session", title="", seed=0, settings={}))
+        inner, clock = BARE[bare]()
+        stack.callback(inner.close)
+        yield WRAPPED[wrap](inner, clock, run)
+
+
+def all_of(device: Device) -> np.ndarray:
+    return np.arange(device.capabilities.cells)
+
+
+def reset(device: Device) -> np.ndarray:
+    """Everything at R0; returns what is read there."""
+    operation = device.capabilities.reset
+    assert operation is not None
+    device.apply(operation, all_of(device))
+    return device.read(all_of(device)).resistance_ohm
+
+
+def states_apart(ohm: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Whether each resistance is clearly another state than at R0 (a state is worth 4 %)."""
+    return np.abs(ohm / base - 1.0) > 0.02
+
+
+def strong(can: Capabilities) -> VoltagePulse:
+    return VoltagePulse(0.85, can.set_width_s)
+
+
+def test_every_device_and_every_wrapper_is_here() -> None:
+    """Six devices bare and in each of five wrappings: a device that is left out is not tested."""
+    assert len(EVERY) == len(set(EVERY)) == 36
+    from quest_lab.session import BENCHES
+
+    named = " ".join(BARE)
+    assert all(name in named for name in BENCHES)
+
+
+def test_capabilities_are_constant_and_say_what_the_device_is(device: Device) -> None:
+    before = device.capabilities
+    device.read(SOME)
+    assert device.capabilities == before
+    assert before.cells == CELLS
+    assert before.amplitude_v.low < before.amplitude_v.high
+    assert before.width_s.low <= before.set_width_s <= before.width_s.high
+    assert before.read_amplitude_v.low <= before.read.amplitude_v <= before.read_amplitude_v.high
+    assert before.reset is not None
+    assert before.field_t is not None
+    assert before.field_t.low <= before.reset.field_t <= before.field_t.high
+
+
+def test_a_read_keeps_order_and_spends_v_squared_over_r(device: Device) -> None:
+    base = reset(device)
+    reading = device.read(SOME)
+    at = device.capabilities.read
+    assert reading.cells.tolist() == SOME.tolist()
+    assert reading.at == at
+    np.testing.assert_allclose(reading.resistance_ohm, base[SOME], rtol=0.03)
+    np.testing.assert_allclose(reading.energy_j, at.amplitude_v**2 * at.width_s / reading.resistance_ohm)
+
+
+def test_a_read_pulse_may_be_chosen(device: Device) -> None:
+    at = ReadPulse(0.05, device.capabilities.read.width_s)
+    reading = device.read(SOME, at)
+    assert reading.at == at
+    np.testing.assert_allclose(reading.energy_j, 0.05**2 * at.width_s / reading.resistance_ohm)
+
+
+def test_a_pulse_reaches_the_named_cells_alone_in_their_order(device: Device) -> None:
+    base = reset(device)
+    applied = device.apply(strong(device.capabilities), SOME, then_read=True)
+    assert applied.cells.tolist() == SOME.tolist()
+    assert applied.expect_reading().cells.tolist() == SOME.tolist()
+    after = device.read(all_of(device)).resistance_ohm
+    assert np.flatnonzero(states_apart(after, base)).tolist() == sorted(SOME)
+    np.testing.assert_allclose(applied.expect_reading().resistance_ohm, after[SOME], rtol=0.03)
+
+
+def test_a_pulse_that_is_not_to_be_read_gives_no_reading(device: Device) -> None:
+    assert device.apply(VoltagePulse(0.2, device.capabilities.set_width_s), SOME).reading is None
+
+
+def test_pulse_energies_are_positive_and_near_v_squared_over_r(device: Device) -> None:
+    base, pulse = reset(device)[SOME], VoltagePulse(0.5, device.capabilities.set_width_s)
+    applied = device.apply(pulse, SOME)
+    assert applied.origin in EnergyOrigin
+    assert np.all(np.isfinite(applied.energy_j) & (applied.energy_j > 0))
+    np.testing.assert_allclose(applied.energy_j, 0.25 * pulse.width_s / base, rtol=0.05)
+
+
+def test_pulses_only_raise(device: Device) -> None:
+    base, can = reset(device), device.capabilities
+    done = [device.apply(VoltagePulse(v, can.set_width_s), SOME, then_read=True) for v in (0.85, 0.5, 0.6)]
+    ohm = [one.expect_reading().resistance_ohm for one in done]
+    assert np.all(states_apart(ohm[0], base[SOME]))
+    np.testing.assert_allclose(ohm[1], ohm[0], rtol=0.03)
+    np.testing.assert_allclose(ohm[2], ohm[0], rtol=0.03)
+
+
+def test_a_reset_lands_on_r0_from_any_state(device: Device) -> None:
+    base, can = reset(device), device.capabilities
+    for cell, volts in enumerate([0.5, 0.6, 0.7, 0.85]):
+        device.apply(VoltagePulse(volts, can.set_width_s), np.array([cell]))
+    assert can.reset is not None
+    applied = device.apply(can.reset, all_of(device)[::-1], then_read=True)
+    assert applied.cells.tolist() == all_of(device)[::-1].tolist()
+    assert np.all(np.isfinite(applied.energy_j) & (applied.energy_j > 0))
+    np.testing.assert_allclose(applied.expect_reading().resistance_ohm, base[::-1], rtol=0.03)
+
+
+def test_a_domain_reset_names_its_whole_domain(device: Device) -> None:
+    can = device.capabilities
+    base, _ = reset(device), device.apply(strong(can), all_of(device))
+    assert can.reset is not None
+    if can.reset_scope is Scope.ARRAY:
+        with pytest.raises(BadInput, match="name them all"):
+            device.apply(can.reset, SOME)
+    else:
+        device.apply(can.reset, SOME)
+    high = states_apart(device.read(all_of(device)).resistance_ohm, base)
+    assert high.tolist() == [can.reset_scope is Scope.ARRAY or c not in SOME for c in all_of(device)]
+
+
+@pytest.mark.parametrize("cells", [[2, 2], [0, CELLS], [-1, 0], [0.0, 1.0], [[0], [1]]])
+def test_bad_cells_are_refused_before_anything_happens(device: Device, cells: list[object]) -> None:
+    base = reset(device)
+    with pytest.raises(BadInput, match="cells"):
+        device.apply(strong(device.capabilities), np.array(cells))
+    with pytest.raises(BadInput, match="cells"):
+        device.read(np.array(cells))
+    after = device.read(all_of(device)).resistance_ohm
+    assert not np.any(states_apart(after, base))
+
+
+def test_no_number_is_no_pulse() -> None:
+    for value in (math.nan, math.inf):
+        with pytest.raises(BadInput):
+            VoltagePulse(value, 1e-6)
+        with pytest.raises(BadInput):
+            ReadPulse(0.1, value)
+
+
+def test_no_cells_are_no_error(device: Device) -> None:
+    none = np.empty(0, np.int64)
+    applied = device.apply(strong(device.capabilities), none, then_read=True)
+    assert applied.energy_j.size == applied.expect_reading().resistance_ohm.size == 0
+    assert device.read(none).resistance_ohm.size == 0
+
+
+def test_what_is_beyond_the_capabilities_is_refused_before_anything_happens(device: Device) -> None:
+    can, guarded = device.capabilities, Limited(device)
+    base = reset(device)
+    assert can.field_t is not None
+    for operation in (
+        VoltagePulse(can.amplitude_v.high * 1.001, can.set_width_s),
+        VoltagePulse(can.amplitude_v.low - 0.1, can.set_width_s),
+        VoltagePulse(0.85, can.width_s.high * 1.001),
+        VoltagePulse(0.85, can.width_s.low * 0.999),
+        FieldPulse(can.field_t.high * 1.001, 0.01),
+    ):
+        with pytest.raises(LimitExceeded, match=can.chip_id):
+            guarded.apply(operation, all_of(device))
+    with pytest.raises(LimitExceeded, match="read amplitude_v"):
+        guarded.read(SOME, ReadPulse(can.read_amplitude_v.high * 1.01, can.read.width_s))
+    assert not np.any(states_apart(device.read(all_of(device)).resistance_ohm, base))
+
+
+def test_safe_state_may_be_asked_at_any_time(device: Device) -> None:
+    device.apply(strong(device.capabilities), SOME)
+    before = device.read(SOME).resistance_ohm
+    device.safe_state()
+    device.safe_state()
+    np.testing.assert_allclose(device.read(SOME).resistance_ohm, before, rtol=0.03)
+
+
+@pytest.mark.parametrize("name", list(BARE))
+@pytest.mark.parametrize("wrap", list(WRAPPED))
+def test_closing_twice_is_closing(name: str, wrap: str, tmp_path: Path) -> None:
+    with RunWriter.create(tmp_path / "run.h5", kind="session", title="", seed=0, settings={}) as run:
+        inner, clock = BARE[name]()
+        device = WRAPPED[wrap](inner, clock, run)
+        device.safe_state()
+        device.close()
+        device.close()
