@@ -107,14 +107,14 @@ def test_a_write_goes_on_where_another_stopped(session_on: Make, restricted: Res
 def test_a_cell_gets_the_same_pulses_alone_as_in_company(
     session_on: Make, characterized: Callable[..., Characterization]
 ) -> None:
-    together, alone, found = (
-        Watched(session_on(SCALED).device),
-        Watched(session_on(SCALED).device),
-        characterized(SCALED),
-    )
+    restless = SkMTJ.preset("scaled", xi_pulse=0.03)
+    found = characterized(restless)
+    together, alone = Watched(session_on(restless).device), Watched(session_on(restless).device)
     company, one_by_one = Programmer(together, found), Programmer(alone, found)
+    for programmer in (company, one_by_one):  # cells at every attempt, many misses: the hardest round
+        programmer.policy.start[:] = np.arange(found.states)[:, None] % 5
     for seed in range(3):
-        wanted = np.random.default_rng(seed).integers(0, 7, 240)
+        wanted = np.random.default_rng(seed).integers(0, found.states, 240)
         company.write(ALL, wanted)
         for cell in ALL:
             one_by_one.write(ALL[[cell]], wanted[[cell]])
