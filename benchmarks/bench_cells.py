@@ -73,7 +73,9 @@ def compare(title: str, cells: np.ndarray, total: int, rounds: int) -> None:
     plain, everyone = PlainNumpy(model, total), np.arange(total)
     columns = np.zeros(21 * cells.size, np.uint8)  # 21 bytes a cell: all columns of the simulated chip
     target = np.empty_like(columns)
-    rows: dict[str, list[float]] = {k: [] for k in ("chip pulse", "numpy pulse", "chip read", "numpy read", "copy")}
+    rows: dict[str, list[float]] = {
+        k: [] for k in ("chip pulse", "numpy pulse", "chip read", "numpy read", "copy")
+    }
     for i in range(rounds + 2):
         chip.apply(RESET, everyone)
         plain.reset()
@@ -90,7 +92,9 @@ def compare(title: str, cells: np.ndarray, total: int, rounds: int) -> None:
     chip.close()
     print(f"\n{title}: {cells.size} of {total} cells, {rounds} rounds")
     for name, seconds in rows.items():
-        print(f"  {name:12s} {np.median(seconds) * 1e3:8.2f} ms {cells.size / np.median(seconds) / 1e6:9.1f} M cells/s")
+        print(
+            f"  {name:12s} {np.median(seconds) * 1e3:8.2f} ms {cells.size / np.median(seconds) / 1e6:9.1f} M cells/s"
+        )
     for what in ("pulse", "read"):
         ratio = np.median(np.array(rows[f"numpy {what}"]) / np.array(rows[f"chip {what}"]))
         floor = np.median(np.array(rows[f"chip {what}"]) / np.array(rows["copy"]))

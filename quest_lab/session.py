@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,8 @@ from quest_lab.device import Cells, Device
 from quest_lab.errors import BadInput, Interrupted
 from quest_lab.limits import Limited, Limits
 from quest_lab.record import Recorded, RunWriter
+
+_STOPPING = b"\nstopping after the write-read pair in hand; once more stops at once\n"
 
 
 class Stop:
@@ -160,6 +163,7 @@ def stop_on_signals(stop: Stop, device: Device | None = None) -> Iterator[None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         if not stop.requested:
             stop.request()
+            os.write(2, _STOPPING)  # print may be in use where the signal struck
             return
         restore()
         with suppress(Exception):  # whatever the device says now, the user wants out

@@ -37,20 +37,21 @@ def print_summary(trained: TrainResult, chips: Mapping[str, OnChip], validated: 
     rows += [(name, percent(value), *blank) for name, value in _accuracies(validated)]
     print_table("What the demo found", ("", *(f"preset {name}" for name in chips)), rows, note=_note(chips))
     print_rates(trained.schedule)
+    print(trained.agreement)
 
 
 def _per_chip(chips: Mapping[str, OnChip]) -> Iterator[Row]:
     every = list(chips.values())
     yield ("states found", *(str(c.full.states) for c in every))
-    yield ("their resistances", *(_ohms(c) for c in every))
-    yield ("states used for levels -1, 0, +1", *(",".join(f"R{s}" for s in c.used) for c in every))
+    yield ("resistance of R0, R1, ... (ohm)", *(_ohms(c) for c in every))
+    yield ("states that hold weight levels", *(",".join(f"R{s}" for s in c.used) for c in every))
     for i, start in enumerate(every[0].used):
         for j, end in enumerate(every[0].used):
             if i != j:
                 costs = (energy(c.ranking.cost.pulse_j[i, j]) for c in every)
                 yield (f"E[R{start},R{end}], pulses", *costs)
     for title, place in (("best pattern", 0), ("worst pattern", -1)):
-        yield (title, *(_pattern(c, place) for c in every))
+        yield (f"{title} (levels -1, 0, +1)", *(_pattern(c, place) for c in every))
         yield ("  update, mean of a batch", *(_update(c, place) for c in every))
         yield ("  activation of a sample, gated / row", *(_activation(c, place) for c in every))
     yield ("steps replayed", *(str(len(c.replayed.done.steps["step"]) - 1) for c in every))
@@ -68,8 +69,7 @@ def _accuracies(validated: Validation) -> Iterator[tuple[str, float]]:
 
 
 def _ohms(chip: OnChip) -> str:
-    ohm = chip.full.resistance_ohm
-    return f"{ohm[0]:.0f} to {ohm[-1]:.0f} ohm"
+    return " ".join(f"{ohm:.0f}" for ohm in chip.full.resistance_ohm)
 
 
 def _pattern(chip: OnChip, place: int) -> str:

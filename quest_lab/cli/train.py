@@ -51,6 +51,7 @@ def print_training(done: TrainResult) -> None:
     print(
         f"accuracy: {percent(done.test_accuracy)} held out, {percent(done.train_accuracy)} on the training images"
     )
+    print(done.agreement)
     print_rates(done.schedule)
     print(f"training took {done.seconds:.0f} s\nweights:  {done.weights}\nschedule: {done.schedule}")
 
