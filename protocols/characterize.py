@@ -39,7 +39,7 @@ class CharacterizeSettings:
     max_cycles: int = 150
 
     def __post_init__(self) -> None:
-        if not 0 < self.start_v < self.stop_v or not 0 < self.step_v <= self.stop_v - self.start_v:
+        if not 0 < self.start_v < self.stop_v < np.inf or not 0 < self.step_v <= self.stop_v - self.start_v:
             raise BadInput(
                 f"staircase {self.start_v}:{self.stop_v}:{self.step_v} V: want 0 < start < stop and a step "
                 "that fits between them"
@@ -48,7 +48,7 @@ class CharacterizeSettings:
             raise BadInput(f"baseline_reads={self.baseline_reads}: want at least 8 reads a baseline")
         if self.attempts < 1 or self.attempts % 2 == 0:
             raise BadInput(f"attempts={self.attempts}: want an odd number")
-        if self.repeats < 2 or self.max_cycles < 1 or self.confidence <= 0:
+        if self.repeats < 2 or self.max_cycles < 1 or not self.confidence > 0:
             raise BadInput("want repeats >= 2, max_cycles >= 1, confidence > 0")
 
     def amplitudes(self) -> list[float]:

@@ -1,8 +1,10 @@
 """Write trials: how often, from where and at which amplitude a pulse lands where it should.
 
 Every cycle each cell is reset, brought to a random lower state, and then driven to a random target by the
-same ladder that a write uses: one attempt step up after a miss, a reset and one step down after an overshoot.
-So the counts are conditional on the history that a policy will see: failures of a weak cell are correlated.
+same ladder that a write uses: one attempt step up after a miss, a reset and one step down after an overshoot
+(where a reset empties the whole array, an overshoot stays: setting everyone again would count the cells that
+landed once more as fresh ones). So the counts are conditional on the history that a policy will see: failures
+of a weak cell are correlated.
 """
 
 from __future__ import annotations
@@ -82,7 +84,7 @@ class Trials:
             rising = np.flatnonzero((state < target) & (left > 0))
             if not rising.size:
                 over = np.flatnonzero((state > target) & (left > 0))
-                if not over.size:
+                if not over.size or self._draft.reset_scope is Scope.ARRAY:
                     return
                 self._give(0, 0, over, missed, state)
                 continue

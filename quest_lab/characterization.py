@@ -97,7 +97,8 @@ class Characterization:
 
     def set_probability(self) -> Floats:
         """Share of first tries at the middle attempt that landed: [operation, from], NaN if none."""
-        first = self.counts[:, self.attempts // 2, 0]
+        first = self.counts[:, self.attempts // 2, 0].copy()
+        first[0] = self.counts[0].sum(axis=(0, 1))  # a reset knows no attempts
         total = first.sum(axis=-1)
         landed = np.stack([first[s, :, s] for s in range(self.states)])
         return np.divide(landed, total, out=np.full(total.shape, np.nan), where=total > 0)
@@ -106,6 +107,7 @@ class Characterization:
         """The resistance-state transition diagram: (from, to, operation) with a usable direct operation."""
         out = []
         middle = self.counts[:, self.attempts // 2].sum(axis=1)
+        middle[0] = self.counts[0].sum(axis=(0, 1))
         for op in range(self.states):
             for start in range(self.states):
                 total = int(middle[op, start].sum())
