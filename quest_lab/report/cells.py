@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -32,6 +33,7 @@ def section(source: Source, files: Files) -> Section:
         out.blocks.append(Text(f"{source.path.name} ended as {source.status}, without a result.", True))
         return out
     found = load_characterization(source.path)
+    out = replace(out, finding=_finding(found))
     out.blocks.append(Text(_findings(found, files.assumed(source))))
     if staircase is not None:
         volts, ohm = np.asarray(staircase["amplitude"]), np.asarray(staircase["ohm"])
@@ -39,6 +41,15 @@ def section(source: Source, files: Files) -> Section:
     out.blocks.append(_table(found))
     out.blocks.extend(_diagrams(found, files.states_used(source), chip))
     return out
+
+
+def _finding(found: Characterization) -> str:
+    ohm, landed = found.resistance_ohm, found.set_probability()[1:, 0]
+    return (
+        f"{found.states} states from {ohm[0]:.0f} to {ohm[-1]:.0f} ohm; set pulses from R0 land at the first try "
+        f"with {percent(float(np.nanmin(landed)))} or more; a read decodes to the wrong neighbour with at most "
+        f"{percent(float(found.levels.decoding_error.max()))}; {found.stuck.size} cells stuck"
+    )
 
 
 def _findings(found: Characterization, assumed: str) -> str:
@@ -141,21 +152,18 @@ def _bins(position: Floats, boundary: Floats) -> list[float]:
 
 
 def _table(found: Characterization) -> Numbers:
-    landed = found.set_probability()
+    landed = found.set_probability()[:, 0]
     rows = []
     for s in range(found.states):
-        first = landed[s][np.isfinite(landed[s])]
-        lands = (
-            f"{percent(float(first.min()))} to {percent(float(first.max()))}" if first.size else "not tried"
-        )
+        position = f"{found.levels.mean[s]:.3f}".replace("-", "−")
         rows.append((
             f"R{s}", f"{found.resistance_ohm[s]:.0f}", f"{found.set_v[s - 1]:.3f} V" if s else "reset field",
-            lands, f"{found.levels.mean[s]:.3f}", f"{found.levels.std[s]:.3f}",
+            percent(float(landed[s])) if s else "", position, f"{found.levels.std[s]:.3f}",
             f"{found.levels.decoding_error[s - 1]:.1e}" if s else "",
         ))  # fmt: skip
     note = (
         f"Set pulses last {quantity(found.set_width_s, 's')}; a read is {found.read.amplitude_v:g} V for "
-        f'{quantity(found.read.width_s, "s")}. "Lands": share of first tries, over the states started from. '
+        f"{quantity(found.read.width_s, 's')}. Lands: share of first tries from R0. "
         f"95 % intervals of the set probabilities: ± {percent(found.half_width)} or less "
         f"(asked: {percent(found.confidence)})."
     )
@@ -177,8 +185,7 @@ def _diagrams(found: Characterization, used: list[tuple[int, ...]], chip: str) -
             f"{RSTD_PROBABILITY:g} at the lower end of its 95 % interval. Blue, above: set pulses; red, below: "
             "the reset field, which lands on R0 only. A transition down to any other state has no direct edge: "
             f"it is indirect, a reset and then a set pulse (as R2→R1 in QUEST).{restricted} Numbers on edges: "
-            "probability at the first try, energy of the pulse or reset (the reset's is declared, not "
-            "measured).",
+            "probability at the first try, energy of the pulse or of one reset.",
             partial(_rstd, found, parts[:2]),
         ),
         Picture(

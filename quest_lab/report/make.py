@@ -14,6 +14,13 @@ from quest_lab.report.sources import Files, Source
 
 PAGE = "report.html"
 _OURS = re.compile(r"figure-\d\d-[a-z-]+\.png")
+_ASSUMED = (
+    "Assumed: every parameter of a simulated cell (resistances, amplitudes, widths, spreads, noise, the energy of "
+    "a reset); no public number of the Sk-MTJ exists, and they are inputs that can be changed. Not recoverable "
+    "from the public text of QUEST (arXiv 2504.00679): its T, network widths, epochs and learning rate, accuracy "
+    "per bit width, energies and numbering of patterns; so no figure here is laid over one of the paper. Energies "
+    "of cells are computed or measured at the cell; what instruments spend is not among them."
+)
 _MAKERS: dict[str, Callable[[Source, Files], Section]] = {
     sources.CHARACTERIZATION: cells.section,
     sources.SCHEDULE: training.section,
@@ -57,13 +64,20 @@ def make_report(
 def sections(files: Files) -> list[Section]:
     """The sections of the page; their pictures are not drawn yet."""
     parts = [_MAKERS[source.kind](source, files) for source in files.sources]
-    return [*parts, _provenance(files)]
+    return [_summary(parts), *parts, _provenance(files)]
+
+
+def _summary(parts: Sequence[Section]) -> Section:
+    """What came out, part by part, and what no reader should take for measured."""
+    rows = [(part.title, part.finding) for part in parts if part.finding]
+    findings = [Numbers("What came out", ("part", "finding"), rows, words=True)] if rows else []
+    return Section("Summary", [*findings, Text(_ASSUMED)])
 
 
 def _provenance(files: Files) -> Section:
     rows = [source.about for source in files.sources]
     unfinished = [source.path.name for source in files.sources if not source.complete]
-    out = Section("Provenance", [Numbers("Files of this report", sources.ABOUT, rows)])
+    out = Section("Provenance", [Numbers("Files of this report", sources.ABOUT, rows, words=True)])
     if unfinished:
         out.blocks.insert(0, Text(f"Not complete: {', '.join(unfinished)}. Their numbers are partial.", True))
     return out

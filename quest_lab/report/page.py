@@ -23,12 +23,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Numbers:
-    """A table of texts; the first column is what the row is."""
+    """A table of texts; the first column is what the row is. `words`: the cells are words, not numbers."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    words: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,11 @@ Block: TypeAlias = Picture | Numbers | Text
 
 @dataclass(frozen=True)
 class Section:
+    """`finding` says in one sentence what came out; the summary collects them."""
+
     title: str
     blocks: list[Block] = field(default_factory=list)
+    finding: str = ""
 
     @property
     def pictures(self) -> list[Picture]:
@@ -98,14 +102,14 @@ def _figure(number: int, picture: Picture, png: bytes) -> str:
 
 
 def _table(number: int, block: Numbers) -> Iterator[str]:
-    yield f"<div class=table><table><caption><b>Table {number}: {escape(block.title)}.</b> "
-    yield f"{escape(block.note)}</caption>\n<thead><tr>"
+    yield f"<figure class=table><figcaption><b>Table {number}: {escape(block.title)}.</b> "
+    yield f"{escape(block.note)}</figcaption>\n<div{' class=words' if block.words else ''}><table><thead><tr>"
     yield "".join(f"<th scope=col>{escape(name)}</th>" for name in block.header)
     yield "</tr></thead>\n<tbody>\n"
     for first, *rest in block.rows:
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
         yield f"<tr><th scope=row>{escape(first)}</th>{cells}</tr>\n"
-    yield "</tbody></table></div>\n"
+    yield "</tbody></table></div></figure>\n"
 
 
 _HEAD = """<!DOCTYPE html>
@@ -128,16 +132,15 @@ nav h2 {{ font-size: 1rem; margin: 0 0 0.25rem; border: 0; }}
 nav ol, nav ul {{ margin: 0.2rem 0; padding-left: 1.4rem; }}
 figure {{ margin: 1.75rem 0; }}
 figure img {{ display: block; max-width: 100%; height: auto; margin: 0 auto; }}
-figcaption, caption {{ font-size: 0.88rem; color: #444; text-align: left; }}
-figcaption {{ margin-top: 0.6rem; }}
-caption {{ caption-side: top; padding-bottom: 0.4rem; }}
-.table {{ overflow-x: auto; margin: 1.75rem 0; }}
+figcaption {{ font-size: 0.88rem; color: #444; margin: 0.6rem 0; }}
+.table > div {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }}
 thead th {{ border-bottom: 2px solid #999; text-align: right; vertical-align: bottom; }}
 thead th:first-child, tbody th {{ text-align: left; }}
 tbody th {{ font-weight: normal; }}
 td {{ text-align: right; overflow-wrap: anywhere; }}
 td, th {{ padding: 0.22rem 0.8rem 0.22rem 0; }}
+.words td, .words th {{ text-align: left; vertical-align: top; }}
 tbody tr + tr > * {{ border-top: 1px solid #eee; }}
 .warning {{ background: #fff4e0; border-left: 4px solid #d55e00; padding: 0.5rem 0.9rem; }}
 footer {{ margin-top: 3rem; font-size: 0.85rem; color: #555; border-top: 1px solid #ddd; }}

@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 class Ranked:
     """An energy run's results, in joule, and the patterns shown: rows of them, cheapest first.
 
+    `update` is for resets of single cells (`reset_j` each), `array` for fields that reset all (`field_j` each);
+    `scope` says which of the two the chip has.
+
     `states[pattern, level]` counts the states in use; `used` are their numbers on the chip. Shapes:
     `matrix[from, to]`, `success[from, to]`, `update`, `gated`, `row` [pattern, layer, stage],
     `array[pattern, stage]`, `steps[stage]`, `samples[stage]`.
@@ -40,6 +43,7 @@ class Ranked:
     stages: list[str]
     scope: str
     reset_j: float
+    field_j: float
     changes: list[tuple[float, NDArray[np.int64], NDArray[np.int64]]]
 
     @property
@@ -77,6 +81,6 @@ def load(run: Run, used: list[int]) -> Ranked:
         update=values("update_j"), gated=values("gated_j"), row=values("row_j"), array=values("array_j"),
         write=values("write_j"), steps=values("steps"), samples=values("samples"),
         layers=[str(x) for x in data["layer_name"].values], stages=[str(x) for x in data["stage_name"].values],
-        scope=str(data.attrs["scope"]), reset_j=float(data.attrs["reset_j"]),
+        scope=str(data.attrs["scope"]), reset_j=float(data.attrs["reset_j"]), field_j=float(data.attrs["field_j"]),
         changes=[(float(j), below, above) for j, below, above in crossings],
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +47,21 @@ def section(source: Source, files: Files) -> Section:
         out.blocks.append(Text("No training step was replayed: nothing to draw."))
         return out
     assumed = files.assumed(source)
+    out = replace(out, finding=_finding(steps))
     out.blocks.append(Text(_summary(source, steps, assumed)))
     out.blocks.extend([*_pictures(load, steps, chip, assumed), _account_table(load, steps)])
     if confusion is not None and confusion.sum():
         out.blocks.append(_confusion_picture(confusion, source.states or range(len(confusion)), chip))
     return out
+
+
+def _finding(steps: pandas.DataFrame) -> str:
+    return (
+        f"{int(steps['writes_intended'].sum())} writes in {len(steps)} steps, "
+        f"{int(steps['writes_wrong'].sum())} wrong, {int(steps['diverged'].iloc[-1])} weights diverged at the end; "
+        f"write energy predicted {quantity(float(steps['predicted_energy_j'].sum()))}, spent "
+        f"{quantity(float(steps['spent_energy_j'].sum()))}"
+    )
 
 
 def _summary(source: Source, steps: pandas.DataFrame, assumed: str) -> str:
@@ -149,7 +160,9 @@ def _balance(steps: pandas.DataFrame) -> Figure:
     known = predicted > 0
     figure = style.new_figure(8.0, 4.4 if known.any() else 3.0)
     panels = figure.subplots(2 if known.any() else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
-    panels[0].plot(x, spent / factor, color=style.BLUE, linewidth=2.4, marker=marker, label="spent")
+    panels[0].plot(
+        x, spent / factor, color=style.BLUE, linewidth=2.4, marker=marker, markersize=4, label="spent"
+    )
     panels[0].plot(
         x, predicted / factor, color=style.ORANGE, linewidth=1.3, linestyle="--", label="predicted"
     )

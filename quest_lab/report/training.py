@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -104,8 +104,21 @@ def section(source: Source, _files: Files) -> Section:
         out.blocks.append(Text("The schedule holds no training step: nothing to draw.", True))
         return out
     history = load(str(source.path))
+    out = replace(out, finding=_finding(history))
     out.blocks.extend([*_pictures(history), _table(history)])
     return out
+
+
+def _finding(history: History) -> str:
+    def span(key: str) -> str:
+        last = getattr(history, key)[-1]
+        return f"{last.min():.3f} to {last.max():.3f}"
+
+    return (
+        f"Last epoch, over the layers: R_in {span('rate_in')}, R_out {span('rate_out')}, sparsity "
+        f"{span('sparsity')}, AOR {span('aor')}; {percent(float(history.changed.mean()))} of the weights change "
+        "in a mean batch"
+    )
 
 
 def _pictures(history: History) -> list[Block]:

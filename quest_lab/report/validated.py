@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -31,9 +32,14 @@ def section(source: Source, files: Files) -> Section:
         cells = np.asarray(run.result("wrong_cells")["wrong"]) if "wrong_cells" in run.results else None
     names, values = [str(x) for x in data["row_name"].values], np.asarray(data["accuracy"].values)
     out.blocks.extend([_picture(names, values, source, chip, files.assumed(source)), _table(names, values)])
+    out = replace(out, finding="; ".join(f"{n} {percent(v)}" for n, v in _no_controls(names, values)))
     wrong, weights = int(data.attrs["wrong_weights"]), int(data.attrs["weights"])
     out.blocks.append(_wrong_cells(wrong, weights, cells, chip))
     return out
+
+
+def _no_controls(names: list[str], values: NDArray[np.float64]) -> list[tuple[str, float]]:
+    return [(n, float(v)) for n, v in zip(names, values, strict=True) if _WRONG_PATTERN not in n]
 
 
 def _picture(
