@@ -15,8 +15,15 @@ from quest_lab.characterization import Characterization, checked_resistance
 from quest_lab.device import Cells, Floats, VoltagePulse, as_cells
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.levels import find_levels, levels_of, visits
+from quest_lab.protocols.staircase import (
+    Staircase,
+    mean_over_repeats,
+    set_amplitudes,
+    stay_positions,
+    threshold_tries,
+    within_cell_std,
+)
 from quest_lab.protocols.trials import Trials, reset_cells
-from quest_lab.schema import Field, Result
 from quest_lab.seeds import generator
 from quest_lab.session import Session
 
@@ -54,14 +61,6 @@ class CharacterizeSettings:
     def amplitudes(self) -> list[float]:
         count = round((self.stop_v - self.start_v) / self.step_v)
         return [round(self.start_v + i * self.step_v, 6) for i in range(count + 1)]
-
-
-@dataclass(frozen=True, slots=True)
-class Staircase:
-    """Reads of the staircase: `ohm[repeat, amplitude, cell]`."""
-
-    amplitude_v: Floats
-    ohm: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +154,9 @@ def _find_states(
     centres = find_levels(np.concatenate(stays), floor)
     levels = levels_of(position.ravel(), centres, floor)
     state = np.searchsorted(levels.boundary, position)
-    thresholds = _thresholds(stairs.amplitude_v, state, centres.size)
-    set_v, spread = _set_amplitudes(stairs.amplitude_v, state, thresholds)
+    each = threshold_tries(stairs.amplitude_v, state, centres.size)
+    thresholds = mean_over_repeats(each)
+    set_v, spread = set_amplitudes(stairs.amplitude_v, state, thresholds)
     ohm = np.array([stairs.ohm[state == s].mean() for s in range(centres.size)])
     n, reset = centres.size, can.reset
     if reset is None:
@@ -169,40 +169,9 @@ def _find_states(
         baseline_ohm=base.ohm[base.alive], top_ohm=base.top_ohm[base.alive], sample=sample,
         threshold_v=thresholds, read_noise=base.noise, stuck=cells[~base.alive],
         confidence=settings.confidence, half_width=np.inf,
+        repeat_std=np.array([within_cell_std(stay_positions(position, state, s)) for s in range(n)]),
+        threshold_repeat_v=within_cell_std(each),
     )  # fmt: skip
-
-
-def _thresholds(amplitude_v: Floats, state: NDArray[np.int64], states: int) -> Floats:
-    """Amplitude at which each cell first reached each state, mean of its repeats, shape (cells, S-1)."""
-    step = amplitude_v[1] - amplitude_v[0]
-    out = np.full((state.shape[2], states - 1), np.nan)
-    for s in range(1, states):
-        reached = state >= s
-        first = reached.argmax(axis=1)
-        volts = np.where(reached.any(axis=1), amplitude_v[first] - step / 2, np.nan)
-        known = ~np.isnan(volts).all(axis=0)
-        out[known, s - 1] = np.nanmean(volts[:, known], axis=0)
-    return out
-
-
-def _set_amplitudes(
-    amplitude_v: Floats, state: NDArray[np.int64], thresholds: Floats
-) -> tuple[Floats, float]:
-    """Middle of each plateau, and the mean threshold spread in volts (the attempt step).
-
-    The plateau of state s is where most cells hold it; that of the top state never ends, so its amplitude is
-    2.5 standard deviations above its threshold. No spread is known better than the staircase resolves it.
-    """
-    states = thresholds.shape[1] + 1
-    share = np.stack([(state == s).mean(axis=(0, 2)) for s in range(states)])
-    step = amplitude_v[1] - amplitude_v[0]
-    spread = np.maximum(np.nanstd(thresholds, axis=0, ddof=1), step / np.sqrt(12.0))
-    volts = np.empty(states - 1, np.float64)
-    for s in range(1, states - 1):
-        plateau = amplitude_v[share[s] >= 0.9 * share[s].max()]
-        volts[s - 1] = 0.5 * (plateau[0] + plateau[-1])
-    volts[-1] = np.nanmean(thresholds[:, -1]) + 2.5 * spread[-1]
-    return np.round(volts, 6).astype(np.float64), float(np.nanmean(spread))
 
 
 def _count_transitions(
@@ -234,18 +203,3 @@ def _steps(session: Session, what: str, total: int) -> Iterator[int]:
 
 def _ohm(session: Session, cells: Cells) -> Floats:
     return checked_resistance(session.device.read(cells))
-
-
-def staircase_result(stairs: Staircase, found: Characterization) -> Result:
-    """The staircase as a plot: mean resistance and spread of the sampled cells over amplitude."""
-    flat = np.moveaxis(stairs.ohm, 1, 0).reshape(stairs.amplitude_v.size, -1)
-    track = ("amplitude",)
-    fields = {
-        "mean_ohm": Field(flat.mean(axis=1), "ohm", "mean resistance", track),
-        "spread_ohm": Field(flat.std(axis=1), "ohm", "standard deviation over cells and repeats", track),
-        "amplitude": Field(stairs.amplitude_v, "V", "pulse amplitude at the cell", track),
-        "ohm": Field(stairs.ohm, "ohm", "each read", ("repeat", "amplitude", "sampled")),
-    }
-    return Result(
-        "staircase", fields, title=f"Amplitude staircase of {found.chip_id}", signal="mean_ohm", axes=track
-    )

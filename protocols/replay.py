@@ -77,10 +77,10 @@ def replay(
     the pattern does not fit, the placement is larger than the chip or a cell has no baseline.
     """
     check(pattern, level_count(schedule.header.bits), found.states)
-    placement = placement or Placement(schedule.weights, session.device.capabilities.cells)
+    placement = placement or Placement.on(found, schedule.weights)
     if placement.weights != schedule.weights or placement.per_weight != 1:
         raise BadInput(f"placement of {placement.weights} weights for a schedule of {schedule.weights}")
-    found.index_of(placement.all_cells())  # every cell needs a baseline before the first pulse
+    found.index_of(placement.cells)  # every cell needs a baseline before the first pulse
     return _Replayer(session, schedule, found, pattern, placement).run(steps)
 
 
@@ -120,7 +120,7 @@ class _Replayer:
         """The initial load: a stage of its own (step -1), from whatever the cells hold."""
         self._session.progress("initial load", 0, 1)
         everything = np.arange(self._schedule.weights)
-        done = self._programmer.write(self._placement.all_cells(), self._out.intended)
+        done = self._programmer.write(self._placement.cells, self._out.intended)
         self._note(everything, done)
         self._row(-1, -1, -1, done, np.nan, (0.0, 0.0))
         self._session.progress("initial load", 1, 1)
@@ -139,7 +139,7 @@ class _Replayer:
         self._out.read[weight] = done.states
         np.add.at(self._out.confusion, (done.target.astype(np.intp), done.states.astype(np.intp)), 1)
         if done.rewritten.size:
-            others = done.rewritten - self._placement.first
+            others = self._placement.weights_of(done.rewritten)
             self._out.read[others] = done.rewritten_states
 
     def _inference_energy(self, step: Step) -> tuple[float, float]:

@@ -46,6 +46,7 @@ class Decoded:
     """Read-back of decoded cells: the `states` of every weight, its `levels`, and what the write cost."""
 
     pattern: Pattern
+    cells: Cells
     intended: States
     states: States
     written: Written
@@ -75,12 +76,14 @@ def program_decoded(
 ) -> Decoded:
     """Write the network's levels, one cell each, and read every cell once more."""
     check(pattern, level_count(network.bits), found.states)
-    placement = _placed(session, found, network.levels.size)
+    placement = Placement.on(found, network.levels.size)
     intended = to_states(network.levels, pattern)
     written = _program(session, found, placement, intended, closed_loop=closed_loop)
     session.stop.check()
-    states = found.decode(session.device.read(placement.all_cells(), found.read))
-    return Decoded(pattern, intended, states, written, _true_states(session, found, placement.all_cells()))
+    states = found.decode(session.device.read(placement.cells, found.read))
+    return Decoded(
+        pattern, placement.cells, intended, states, written, _true_states(session, found, placement.cells)
+    )
 
 
 def program_differential(
@@ -93,12 +96,12 @@ def program_differential(
     to its own baseline, which needs a digital correction per cell.
     """
     ladder = _ladder(found, network.bits)
-    placement = _placed(session, found, network.levels.size, per_weight=2)
+    placement = Placement.on(found, network.levels.size, per_weight=2)
     levels = network.levels.astype(np.int64)
     pair = np.stack([ladder[np.maximum(levels, 0)], ladder[np.maximum(-levels, 0)]], axis=1)
     _program(session, found, placement, pair.ravel().astype(np.int8), closed_loop=True)
     session.stop.check()
-    cells = placement.all_cells()
+    cells = placement.cells
     conductance = 1.0 / session.device.read(cells, found.read).resistance_ohm
     base = 1.0 / found.baseline_ohm[found.index_of(cells)]
     top = 1.0 / found.top_ohm[found.index_of(cells)]
@@ -126,27 +129,22 @@ def _ladder(found: Characterization, bits: int) -> NDArray[np.int64]:
     return np.round(np.linspace(0, found.states - 1, steps + 1)).astype(np.int64)
 
 
-def _placed(session: Session, found: Characterization, weights: int, per_weight: int = 1) -> Placement:
-    placement = Placement(weights, session.device.capabilities.cells, per_weight=per_weight)
-    found.index_of(placement.all_cells())  # every cell needs a baseline before the first pulse
-    return placement
-
-
 def _program(
     session: Session, found: Characterization, placement: Placement, target: States, *, closed_loop: bool
 ) -> Written:
     session.progress("program", 0, 1)
     programmer = Programmer(session.device, found, check=session.stop.check, closed_loop=closed_loop)
-    done = programmer.write(placement.all_cells(), target)
+    done = programmer.write(placement.cells, target)
     session.progress("program", 1, 1)
     return done
 
 
 def wrong_map(done: Decoded) -> Result:
-    """Picture of the array, row by row: 0 right, 1 wrong level, -1 not used."""
-    width = int(np.ceil(np.sqrt(done.states.size)))
-    picture = np.full(-(-done.states.size // width) * width, -1, np.int8)
-    picture[: done.states.size] = done.wrong
+    """Picture of the cells, row by row: 0 right, 1 wrong level, -1 not used."""
+    count = int(done.cells[-1]) + 1
+    width = int(np.ceil(np.sqrt(count)))
+    picture = np.full(-(-count // width) * width, -1, np.int8)
+    picture[done.cells] = done.wrong
     fields = {
         "wrong": Field(
             picture.reshape(-1, width), "", "1: decoded level is wrong; -1: no weight", ("row", "column")
@@ -186,7 +184,7 @@ def validate(
     misread = _misread(network, closed, found.states, accuracy, used)
     opened = program_decoded(session, network, found, pattern, closed_loop=False)
     rows["decoded read-back, open loop"] = accuracy(network.with_levels(opened.levels))
-    if session.device.capabilities.cells >= 2 * network.levels.size:
+    if full.cells.size >= 2 * network.levels.size:
         raw, corrected = program_differential(session, network, full)
         rows["differential analogue, as read"] = accuracy(network.with_weights(raw))
         rows["differential analogue, baselines corrected"] = accuracy(network.with_weights(corrected))

@@ -46,6 +46,8 @@ class Characterization:
     sample: Cells  # cells whose thresholds were measured
     threshold_v: Floats  # shape (len(sample), S-1); NaN where unknown
     read_noise: float  # relative, of one read
+    repeat_std: Floats  # cycle-to-cycle spread of the position of each state within a cell, shape (S,)
+    threshold_repeat_v: float  # cycle-to-cycle spread of a threshold within a cell
     stuck: Cells
     confidence: float  # half-width asked of the 95 % intervals of the set probabilities
     half_width: float  # the widest of these intervals when it stopped (cells, not pulses, are independent)
@@ -142,6 +144,7 @@ class Characterization:
             counts=np.einsum("oafst,sp,tq->oafpq", self.counts[used], fold, fold),
             energy_j=energy,
             threshold_v=self.threshold_v[:, used[1:] - 1],
+            repeat_std=self.repeat_std[used],
             fold=group if self.fold is None else group[self.fold],
         )
 

@@ -7,34 +7,42 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.characterization import Characterization
 from quest_lab.device import Cells
 from quest_lab.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Weight i lies on cell `first + i`, or (`per_weight` 2, differential) on the pair at `first + 2 i`."""
+    """Weight i lies on cell `cells[i]`, or (`per_weight` 2, differential) on `cells[2 i]` and `cells[2 i + 1]`.
 
-    weights: int
-    cells: int
-    first: int = 0
+    `cells` are ascending, `per_weight` for each weight.
+    """
+
+    cells: Cells
     per_weight: int = 1
 
-    def __post_init__(self) -> None:
-        for key, least in (("weights", 1), ("first", 0), ("per_weight", 1)):
-            if (value := getattr(self, key)) < least:
-                raise BadInput(f"placement: {key}={value}, want at least {least}")
-        need = self.first + self.weights * self.per_weight
-        if need > self.cells:
+    @classmethod
+    def on(cls, found: Characterization, weights: int, per_weight: int = 1) -> Placement:
+        """The first usable cells of a chip: those that have a baseline and answer to pulses."""
+        if weights < 1 or per_weight < 1:
+            raise BadInput(f"placement: weights={weights}, per_weight={per_weight}: want at least 1 of each")
+        need = weights * per_weight
+        if need > found.cells.size:
             raise BadInput(
-                f"placement of {self.weights} weights, {self.per_weight} cells each, from cell {self.first}: "
-                f"needs {need} cells, the chip has {self.cells}"
+                f"placement of {weights} weights, {per_weight} cells each: needs {need} cells, {found.chip_id} has "
+                f"{found.cells.size} with a baseline ({found.stuck.size} are stuck)"
             )
+        return cls(found.cells[:need], per_weight)
+
+    @property
+    def weights(self) -> int:
+        return self.cells.size // self.per_weight
 
     def cells_of(self, weight: NDArray[np.int64]) -> Cells:
         """First cell of each weight."""
-        return self.first + self.per_weight * np.asarray(weight, np.int64)
+        return self.cells[self.per_weight * np.asarray(weight, np.int64)]
 
-    def all_cells(self) -> Cells:
-        """Every cell used, ascending; differential pairs side by side (G+ first)."""
-        return np.arange(self.first, self.first + self.weights * self.per_weight)
+    def weights_of(self, cells: Cells) -> NDArray[np.int64]:
+        """The weight that each of these cells holds (part of)."""
+        return np.searchsorted(self.cells, cells) // self.per_weight

@@ -37,7 +37,7 @@ def made_up(states: int = 3, **changes: Any) -> Characterization:
         attempt_step_v=0.01, counts=counts, energy_j=np.full((states, 3, states), 3e-12),
         cells=np.array([2, 5, 9]), baseline_ohm=base, top_ohm=1.2 * base, sample=np.array([2, 9]),
         threshold_v=np.full((2, states - 1), 0.55), read_noise=0.003, stuck=np.array([7]), confidence=0.03,
-        half_width=0.02,
+        half_width=0.02, repeat_std=np.full(states, 0.02), threshold_repeat_v=0.005,
     )  # fmt: skip
     return replace(found, **changes)
 

@@ -180,13 +180,13 @@ def test_a_domain_reset_names_its_whole_domain(device: Device) -> None:
     assert high.tolist() == [can.reset_scope is Scope.ARRAY or c not in SOME for c in all_of(device)]
 
 
-@pytest.mark.parametrize("cells", [[2, 2], [0, CELLS], [-1, 0], [0.0, 1.0], [[0], [1]]])
-def test_bad_cells_are_refused_before_anything_happens(device: Device, cells: list[object]) -> None:
+def test_bad_cells_are_refused_before_anything_happens(device: Device) -> None:
     base = reset(device)
-    with pytest.raises(BadInput, match="cells"):
-        device.apply(strong(device.capabilities), np.array(cells))
-    with pytest.raises(BadInput, match="cells"):
-        device.read(np.array(cells))
+    for cells in ([2, 2], [0, CELLS], [-1, 0], [0.0, 1.0], [[0], [1]]):
+        with pytest.raises(BadInput, match="cells"):
+            device.apply(strong(device.capabilities), np.array(cells))
+        with pytest.raises(BadInput, match="cells"):
+            device.read(np.array(cells))
     after = device.read(all_of(device)).resistance_ohm
     assert not np.any(states_apart(after, base))
 
@@ -232,8 +232,7 @@ def test_safe_state_may_be_asked_at_any_time(device: Device) -> None:
     np.testing.assert_allclose(device.read(SOME).resistance_ohm, before, rtol=0.03)
 
 
-@pytest.mark.parametrize("name", list(BARE))
-@pytest.mark.parametrize("wrap", list(WRAPPED))
+@pytest.mark.parametrize(("name", "wrap"), [*((n, "bare") for n in BARE), *(("scaled", w) for w in WRAPPED)])
 def test_closing_twice_is_closing(name: str, wrap: str, tmp_path: Path) -> None:
     with RunWriter.create(tmp_path / "run.h5", kind="session", title="", seed=0, settings={}) as run:
         inner, clock = BARE[name]()

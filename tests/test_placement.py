@@ -1,31 +1,57 @@
-"""Placement: every weight on cells of its own, refused where the chip is too small."""
+"""Placement: every weight on usable cells of its own, refused where the chip has too few."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from quest_lab.characterization import Characterization
 from quest_lab.errors import BadInput
 from quest_lab.placement import Placement
+from quest_lab.sim.skmtj import SkMTJ
 
 
-@pytest.mark.parametrize(("first", "per_weight"), [(0, 1), (5, 1), (0, 2), (3, 2)])
-def test_every_weight_has_cells_of_its_own(first: int, per_weight: int) -> None:
-    placement = Placement(7, 40, first=first, per_weight=per_weight)
-    starts = placement.cells_of(np.arange(7))
-    mine = (starts[:, None] + np.arange(per_weight)).ravel()
-    assert mine.tolist() == placement.all_cells().tolist()
-    assert np.unique(mine).size == 7 * per_weight
-    assert mine.min() == first
+@pytest.fixture(scope="module")
+def found(restricted: Callable[..., Characterization]) -> Characterization:
+    """A chip on which every seventh cell is stuck: no baseline there."""
+    whole = restricted(SkMTJ.preset("scaled"))
+    good = whole.cells % 7 != 0
+    left = {n: getattr(whole, n)[good] for n in ("cells", "baseline_ohm", "top_ohm")}
+    return replace(whole, stuck=whole.cells[~good], **left)
 
 
-def test_a_placement_may_fill_the_chip_and_no_more() -> None:
-    Placement(20, 43, first=3, per_weight=2)
-    with pytest.raises(BadInput, match="needs 43 cells, the chip has 42"):
-        Placement(20, 42, first=3, per_weight=2)
+@pytest.mark.parametrize("per_weight", [1, 2])
+def test_every_weight_has_usable_cells_of_its_own(found: Characterization, per_weight: int) -> None:
+    placement = Placement.on(found, 100, per_weight)
+    assert placement.weights == 100
+    assert np.unique(placement.cells).size == placement.cells.size == 100 * per_weight
+    assert not np.any(placement.cells % 7 == 0)
+    assert placement.cells.tolist() == sorted(placement.cells)
 
 
-@pytest.mark.parametrize("bad", [{"weights": 0}, {"first": -1}, {"per_weight": 0}])
-def test_what_is_no_placement_is_refused(bad: dict[str, int]) -> None:
-    with pytest.raises(BadInput, match=next(iter(bad))):
-        Placement(**{"weights": 4, "cells": 8, **bad})
+@pytest.mark.parametrize("per_weight", [1, 2])
+def test_cells_and_weights_find_each_other(found: Characterization, per_weight: int) -> None:
+    placement, weight = Placement.on(found, 50, per_weight), np.array([7, 0, 49])
+    assert placement.weights_of(placement.cells_of(weight)).tolist() == weight.tolist()
+    mine = [int(np.flatnonzero(placement.cells == c)[0]) for c in placement.cells_of(weight)]
+    assert mine == [per_weight * w for w in weight]
+
+
+def test_a_placement_may_fill_the_chip_and_no_more(found: Characterization) -> None:
+    usable = found.cells.size
+    assert Placement.on(found, usable).cells.tolist() == found.cells.tolist()
+    with pytest.raises(
+        BadInput, match=rf"needs {usable + 1} cells, .* has {usable} .*\({found.stuck.size} are stuck"
+    ):
+        Placement.on(found, usable + 1)
+    with pytest.raises(BadInput, match=f"2 cells each: needs {2 * usable} cells"):
+        Placement.on(found, usable, 2)
+
+
+@pytest.mark.parametrize("bad", [(0, 1), (-1, 1), (4, 0)])
+def test_what_is_no_placement_is_refused(found: Characterization, bad: tuple[int, int]) -> None:
+    with pytest.raises(BadInput, match="want at least 1 of each"):
+        Placement.on(found, *bad)

@@ -12,7 +12,8 @@ from quest_lab.characterization_file import to_result
 from quest_lab.cli.common import energy, percent, print_table
 from quest_lab.cli.progress import progress
 from quest_lab.device import Scope
-from quest_lab.protocols.characterize import CharacterizeSettings, characterize, staircase_result
+from quest_lab.protocols.characterize import CharacterizeSettings, characterize
+from quest_lab.protocols.staircase import staircase_result
 from quest_lab.ranking import reset_energies, single_cell_cost
 from quest_lab.session import Session, open_bench
 
@@ -78,14 +79,24 @@ def print_findings(found: Characterization) -> None:
             wrong = f"{found.levels.decoding_error[s - 1]:.1e}"
         rows.append((
             f"R{s}", f"{found.resistance_ohm[s]:.0f}", pulse, lands,
-            f"{found.levels.mean[s]:.3f}", f"{found.levels.std[s]:.3f}", wrong,
+            f"{found.levels.mean[s]:.3f}", f"{found.levels.std[s]:.3f}",
+            f"{found.repeat_std[s]:.3f}", wrong,
         ))  # fmt: skip
     note = (
         f"{found.cells.size} cells with a baseline, {found.sample.size} sampled, {found.stuck.size} stuck"
         f"{_some(found.stuck)}. Set pulses last {found.set_width_s:g} s. 95 % intervals of the set "
         f"probabilities: ± {percent(found.half_width)} or less (asked: {percent(found.confidence)})."
     )
-    header = ("state", "R (ohm)", "set by", "lands", "position", "spread", "error to state below")
+    header = (
+        "state",
+        "R (ohm)",
+        "set by",
+        "lands",
+        "position",
+        "spread",
+        "cycle to cycle",
+        "error to state below",
+    )
     print_table(f"States of {found.chip_id}", header, rows, note=note)
 
 

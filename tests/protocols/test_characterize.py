@@ -12,11 +12,8 @@ from scipy.special import ndtr
 from quest_lab.characterization import Characterization
 from quest_lab.device import Applied, Capabilities, Cells, Operation, Reading, ReadPulse
 from quest_lab.errors import BadInput, DeviceError, Interrupted
-from quest_lab.protocols.characterize import (
-    CharacterizeSettings,
-    characterize,
-    staircase_result,
-)
+from quest_lab.protocols.characterize import CharacterizeSettings, characterize
+from quest_lab.protocols.staircase import staircase_result, within_cell_std
 from quest_lab.session import Session
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.skmtj import SkMTJ, thresholds_v
@@ -248,3 +245,17 @@ def test_the_staircase_plot_is_the_mean_of_its_reads(session_on: Make) -> None:
     np.testing.assert_allclose(result.fields["mean_ohm"].values, stairs.ohm.mean(axis=(0, 2)))
     assert result.fields["amplitude"].unit == "V"
     assert (result.signal, result.axes) == ("mean_ohm", ("amplitude",))
+
+
+def test_cycle_to_cycle_spread_is_that_of_the_law(session_on: Make) -> None:
+    """xi of 1 % on thresholds, a landing residual of 0.12 states on 6; read noise adds a little to the second."""
+    fine = CharacterizeSettings(step_v=0.002, start_v=0.40, repeats=8, confidence=0.2, max_cycles=1)
+    everyone = np.arange(48)
+    found, _ = characterize(session_on(SkMTJ.preset("scaled"), 48), everyone, everyone, fine)
+    assert found.repeat_std[1:6] == pytest.approx(np.full(5, 0.12 / 6), rel=0.25)
+    assert 0.4 < found.threshold_repeat_v / 0.0061 < 1.1  # many tries a threshold: its smallest xi counts
+
+
+def test_within_cell_spread_ignores_what_differs_between_cells() -> None:
+    tries = np.array([[1.0, 10.0, np.nan], [3.0, 12.0, 5.0]])
+    assert within_cell_std(tries) == pytest.approx(np.sqrt(2.0))

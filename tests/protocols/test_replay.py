@@ -141,7 +141,7 @@ def test_a_placement_puts_the_weights_elsewhere(
     session_on: Make, restricted: Restricted, quiet: SkMTJ, schedule: Schedule
 ) -> None:
     session = session_on(quiet)
-    placement = Placement(schedule.weights, 240, first=20)
+    placement = Placement(np.arange(20, 20 + schedule.weights))
     out = replay(session, schedule, restricted(quiet), (1, 0, 2), placement=placement)
     assert isinstance(session.device, SimulatedChip)
     true = session.device.true_states(np.arange(240))
@@ -198,8 +198,8 @@ def test_the_table_in_the_file_is_the_outcome(
 
 
 @pytest.mark.parametrize("bad", [
-    {"pattern": (0, 1)}, {"pattern": (0, 1, 3)}, {"pattern": (0, 0, 1)}, {"placement": Placement(5, 240)},
-    {"placement": Placement(105, 240, per_weight=2)}, {"placement": Placement(216, 240, first=22)},
+    {"pattern": (0, 1)}, {"pattern": (0, 1, 3)}, {"pattern": (0, 0, 1)}, {"placement": Placement(np.arange(5))},
+    {"placement": Placement(np.arange(210), per_weight=2)}, {"placement": Placement(np.arange(22, 238))},
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused_before_the_first_pulse(
     session_on: Make, restricted: Restricted, schedule: Schedule, bad: dict[str, object]

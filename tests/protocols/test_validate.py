@@ -138,10 +138,10 @@ def test_too_few_states_or_cells_are_refused_before_a_pulse(session_on: Make, re
         program_differential(session, network(bits=3), found)
     with pytest.raises(BadInput, match="want 7 different states below 3"):
         program_decoded(session, network(bits=3), found, (0, 1, 2, 3, 4, 5, 6))
-    with pytest.raises(BadInput, match="no baseline"):
+    with pytest.raises(BadInput, match="has 100 with a baseline"):
         program_decoded(session, network(), restricted(SCALED, 100), (1, 0, 2))
     assert session.clock.now() == 0.0
-    with pytest.raises(BadInput, match="needs 108 cells, the chip has 50"):
+    with pytest.raises(BadInput, match="the device is simulated-50"):
         program_decoded(session_on(SCALED, 50), network(), found, (1, 0, 2))
 
 
