@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ SEEDS = (0, 1, 2)
 STATES = {2: (0, 3, 6), 3: (0, 1, 2, 3, 4, 5, 6)}
 SPREADS = (0.0, 0.02, 0.05, 0.10, 0.20)
 CHIPS = (10, 11, 12, 13, 14)
+SPARE = 512  # cells: at 20 % spread some never answer to a pulse, and no weight is placed on them
 WIDE = CharacterizeSettings(start_v=0.1, stop_v=1.4, step_v=0.02, max_cycles=2)
 
 
@@ -38,22 +41,27 @@ class Trained:
     network: Network
 
 
+Train: TypeAlias = Callable[[int, int], Trained]
+
+
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     return load_dataset("digits")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> dict[tuple[int, int], Trained]:
-    """(bits, seed) -> network, by the demo's recipe."""
-    folder, out = tmp_path_factory.mktemp("digits"), {}
-    for bits in STATES:
-        for seed in SEEDS:
-            weights, schedule = folder / f"w{bits}-{seed}.h5", folder / f"s{bits}-{seed}.h5"
-            config = TrainConfig(bits=bits, seed=seed)
-            done = train(config, weights=weights, schedule=schedule, dataset=digits)
-            out[bits, seed] = Trained(done.test_accuracy, Network.load(weights))
-    return out
+def trained(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Train:
+    """trained(bits, seed): a network by the demo's recipe, each once."""
+    folder = tmp_path_factory.mktemp("digits")
+
+    @cache
+    def run(bits: int, seed: int) -> Trained:
+        weights, schedule = folder / f"w{bits}-{seed}.h5", folder / f"s{bits}-{seed}.h5"
+        done = train(TrainConfig(bits=bits, seed=seed), weights=weights, schedule=schedule, dataset=digits)
+        assert done.agreement.exact, done.agreement
+        return Trained(done.test_accuracy, Network.load(weights))
+
+    return run
 
 
 @contextmanager
@@ -79,15 +87,15 @@ def validated(of: Trained, bits: int, seed: int, digits: Dataset) -> Validation:
 
 
 def test_programmed_weights_keep_the_accuracy(
-    trained: dict[tuple[int, int], Trained], digits: Dataset, publish: Callable[[str, str, str], None]
+    trained: Train, digits: Dataset, publish: Callable[[str, str, str], None]
 ) -> None:
-    found = {key: validated(of, *key, digits) for key, of in trained.items()}
+    found = {(b, s): validated(trained(b, s), b, s, digits) for b in STATES for s in SEEDS}
     publish("digits-programmed", "Digits: programmed on simulated chips", _programmed(found))
     for bits in STATES:
         ideal = np.mean([found[bits, s].accuracy["ideal integer network"] for s in SEEDS])
         closed = np.mean([found[bits, s].accuracy["decoded read-back, closed loop"] for s in SEEDS])
         assert closed >= ideal - 0.01
-    assert np.mean([trained[2, s].accuracy for s in SEEDS]) >= 0.98
+    assert np.mean([trained(2, s).accuracy for s in SEEDS]) >= 0.98
     for seed in SEEDS:
         wrong = found[2, seed].misread
         assert len(wrong) == 5
@@ -121,10 +129,10 @@ def _named(misread: dict[str, float]) -> dict[str, float]:
 
 
 def test_open_loop_accuracy_falls_with_device_spread(
-    trained: dict[tuple[int, int], Trained], digits: Dataset, publish: Callable[[str, str, str], None]
+    trained: Train, digits: Dataset, publish: Callable[[str, str, str], None]
 ) -> None:
     """Seven states, each pulse given once, five chips a spread; closed loop beside it."""
-    network = trained[3, 0].network
+    network = trained(3, 0).network
     accuracy = np.empty((2, len(SPREADS), len(CHIPS)))
     for i, spread in enumerate(SPREADS):
         for j, seed in enumerate(CHIPS):
@@ -141,7 +149,7 @@ def programmed_accuracy(
     network: Network, digits: Dataset, seed: int, spread: float, *, closed_loop: bool
 ) -> float:
     """3 bits on seven states of one chip, decoded."""
-    with chip(network.levels.size, seed, spread) as session:
+    with chip(network.levels.size + SPARE, seed, spread) as session:
         found = characterized(session, WIDE)
         if found.states != 7:
             raise AssertionError(f"spread {spread}, chip {seed}: found {found.states} states, not 7")

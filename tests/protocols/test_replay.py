@@ -150,6 +150,19 @@ def test_a_placement_puts_the_weights_elsewhere(
     assert out.diverged == 0
 
 
+def test_stuck_cells_that_are_known_are_passed_over(
+    session_on: Make, restricted: Restricted, quiet: SkMTJ, schedule: Schedule
+) -> None:
+    session, found, stuck = session_on(quiet), restricted(quiet), np.arange(0, 100, 10)
+    assert isinstance(session.device, SimulatedChip)
+    session.device.array.stick(stuck)
+    good = ~np.isin(found.cells, stuck)
+    left = {n: getattr(found, n)[good] for n in ("cells", "baseline_ohm", "top_ohm")}
+    out = replay(session, schedule, replace(found, stuck=stuck, **left), (1, 0, 2))
+    assert out.diverged == 0
+    assert levels_of(out.read, (1, 0, 2)).tolist() == schedule.final_levels.tolist()
+
+
 def test_some_steps_may_be_enough(session_on: Make, restricted: Restricted, schedule: Schedule) -> None:
     scaled = SkMTJ.preset("scaled")
     out = replay(session_on(scaled), schedule, restricted(scaled), (1, 0, 2), steps=5)
