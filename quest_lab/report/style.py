@@ -148,6 +148,6 @@ def heat_map(
     for i, line in enumerate(texts):
         for j, text in enumerate(line):
             shade = float(norm(values[i, j])) if np.isfinite(values[i, j]) else 1.0
-            axes.text(j, i, text, ha="center", va="center", fontsize=font_pt,
+            axes.text(j, i, text, ha="center", va="center", fontsize=font_pt, in_layout=False,
                       color="white" if shade < 0.5 else "black")  # fmt: skip
     return image
