@@ -46,7 +46,9 @@ class SourceMeter2450:
             if not 0.0 < volts <= RANGE_V:
                 raise LimitExceeded(f"{name}={volts}: the 2450 is protected at {RANGE_V} V on this bench")
         if not 0.0 < max(limit_a, pulse_limit_a) <= HIGHEST_A:
-            raise LimitExceeded(f"limit_a={limit_a}, pulse_limit_a={pulse_limit_a}: a 2450 gives {HIGHEST_A} A")
+            raise LimitExceeded(
+                f"limit_a={limit_a}, pulse_limit_a={pulse_limit_a}: a 2450 gives {HIGHEST_A} A"
+            )
         self._meter = meter
         self.line = Line("2450", meter)
         self._limit_v, self._limit_a, self._line_hz = limit_v, limit_a, line_hz

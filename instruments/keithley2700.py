@@ -24,7 +24,11 @@ class MatrixSwitch2700:
     """Switch. Every closure is read back: a pulse into the wrong cell cannot be taken back."""
 
     def __init__(self, matrix: Keithley2700, wiring: Wiring, clock: Clock, *, settle_s: float = 5e-3) -> None:
-        if wiring.slots > SLOTS or wiring.columns > COLUMNS or max(wiring.pulser_row, wiring.meter_row) > ROWS:
+        if (
+            wiring.slots > SLOTS
+            or wiring.columns > COLUMNS
+            or max(wiring.pulser_row, wiring.meter_row) > ROWS
+        ):
             raise BadInput(f"{wiring}: a 2700 holds {SLOTS} modules of {ROWS} rows and {COLUMNS} columns")
         self._line = Line("2700", matrix)
         self._wiring, self._clock, self._settle_s = wiring, clock, settle_s

@@ -120,9 +120,7 @@ class FieldMagnet:
     def _confirm(self, ampere: float) -> None:
         found = self._supply.measure_ampere()
         if abs(found - ampere) > self.calibration.tolerance * abs(ampere):
-            raise DeviceError(
-                f"{self._supply.name}: magnet current is {found:.4g} A, not {ampere:.4g} A"
-            )
+            raise DeviceError(f"{self._supply.name}: magnet current is {found:.4g} A, not {ampere:.4g} A")
 
     def _close_loop(self, field_t: float) -> float:
         """Correct the current until the gaussmeter agrees; returns how long that took, seconds."""

@@ -39,7 +39,7 @@ SOURCE_METER_PATH = SignalPath(source_impedance_ohm=0.0)  # it regulates the vol
 
 def open_fast_bench(
     *,
-    cells: int = 4,
+    cells: int = 6,
     seed: int = 0,
     cells_file: Path | None = None,
     preset: Preset = "scaled",
@@ -61,7 +61,7 @@ def open_fast_bench(
 
 def open_source_meter_bench(
     *,
-    cells: int = 1,
+    cells: int = 6,
     seed: int = 0,
     cells_file: Path | None = None,
     preset: Preset = "lab",
@@ -206,8 +206,6 @@ def _bench(
         set_width_s=min(max(array.model.t_ref_s, width_s.low), width_s.high),
         field_t=Range(-limit_t, limit_t),
     )
-    device = BenchDevice(
-        access, magnet, can, nominal_ohm=array.model.r0_ohm, release=laboratory.close
-    )
+    device = BenchDevice(access, magnet, can, nominal_ohm=array.model.r0_ohm, release=laboratory.close)
     device.set_up()
     return device

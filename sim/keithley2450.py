@@ -10,6 +10,7 @@ Sourcing current is not modelled (-224), nor are buffers beyond the last reading
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from math import exp, inf, sqrt
 from typing import Any
 
@@ -63,7 +64,9 @@ class EventLog(Scpi):
     def _take_error(self) -> str:
         code, _, text = super()._take_error().partition(",")
         quiet = code.lstrip("+") == "0"
-        return f'{code},"{text.strip(chr(34))};{0 if quiet else 1};{"0 0" if quiet else "1970/01/01 00:00:00"}"'
+        return (
+            f'{code},"{text.strip(chr(34))};{0 if quiet else 1};{"0 0" if quiet else "1970/01/01 00:00:00"}"'
+        )
 
 
 class Keithley2450:
@@ -73,7 +76,7 @@ class Keithley2450:
         self.world = world
         self.values = _defaults()
         self.model = TriggerModel()
-        self.scpi = EventLog(IDENTITY, self._commands(), reset=self.reset)
+        self.scpi: Scpi = EventLog(IDENTITY, self._commands(), reset=self.reset)
         self._last = (0.0, 0.0)
 
     def reset(self) -> None:
@@ -104,7 +107,10 @@ class Keithley2450:
         if self.world.meter_noise is not None:
             averaged = v["nplc"] * (v["average_count"] if v["average"] else 1.0)
             ampere += NOISE_OF_RANGE * full / sqrt(averaged) * self.world.meter_noise.standard_normal()
-        self._last = (volts if v["readback"] else v["volts"], ampere if abs(ampere) <= 1.05 * full else OVERFLOW)
+        self._last = (
+            volts if v["readback"] else v["volts"],
+            ampere if abs(ampere) <= 1.05 * full else OVERFLOW,
+        )
 
     def _seconds(self) -> float:
         v = self.values
@@ -123,7 +129,12 @@ class Keithley2450:
         reading = {"CURR": ampere, "VOLT": volts, "RES": volts / ampere if ampere else OVERFLOW}
         names = [keyword(a, *ELEMENTS) for a in call.arguments[1:]] or ["READ"]
         row = {"READ": scientific(reading[self.values["function"]]), "SOUR": scientific(volts)}
-        row |= {"REL": scientific(self.world.clock.now()), "STAT": "0", "UNIT": "Amp DC", "SOURUNIT": "Volt DC"}
+        row |= {
+            "REL": scientific(self.world.clock.now()),
+            "STAT": "0",
+            "UNIT": "Amp DC",
+            "SOURUNIT": "Volt DC",
+        }
         return ",".join(row.get(name, row["READ"]) for name in names)
 
     def _initiate(self, _: Call) -> None:
@@ -175,7 +186,9 @@ class Keithley2450:
                 for f in ("CURRent", "VOLTage")
             ),
             Command("SOURce#:FUNCtion[:MODE]", self._set_source, lambda _: "VOLT"),
-            Command(top + "[:LEVel][:IMMediate][:AMPLitude]", self._set_volts, lambda _: scientific(v["volts"])),
+            Command(
+                top + "[:LEVel][:IMMediate][:AMPLitude]", self._set_volts, lambda _: scientific(v["volts"])
+            ),
             Command(top + ":RANGe", self._set_volts_range, lambda _: scientific(v["volts_range"])),
             setting(v, top + ":RANGe:AUTO", "volts_auto", boolean, flag),
             Command(top + ":ILIMit[:LEVel]", self._set_limit, lambda _: scientific(v["limit"])),
@@ -243,17 +256,15 @@ class Keithley2450:
         kept.update(dict.fromkeys(switches, False))
         return [
             *(
-                setting(kept, name, name, lambda a, low=low, high=high: number(a, low, high), scientific)
-                for name, (low, high) in names.items()
+                setting(kept, name, name, partial(_number, *limits), scientific)
+                for name, limits in names.items()
             ),
             *(setting(kept, name, name, boolean, flag) for name in switches),
         ]
 
     def _system(self) -> list[Command]:
         return [
-            setting(
-                self.values, "*LANG", "language", lambda a: keyword(a, "SCPI", "TSP", "SCPI2400"), str
-            ),
+            setting(self.values, "*LANG", "language", lambda a: keyword(a, "SCPI", "TSP", "SCPI2400"), str),
             Command("SYSTem:BEEPer[:IMMediate]", write=lambda _: None),
             Command("STATus:PRESet", write=lambda _: None),
         ]
@@ -304,3 +315,7 @@ class Keithley2450:
 
     def _limited(self) -> bool:
         return abs(self._last[1]) >= self.values["limit"] * (1 - 1e-9)
+
+
+def _number(low: float, high: float, text: str) -> float:
+    return number(text, low, high)

@@ -71,7 +71,8 @@ class TriggerModel:
             Command("TRIGger:LOAD", write=self._load),
             Command(top + ":SOURce[:STATe]", write=lambda c: self._add(c, "output", 0.0, 1.0)),
             Command(
-                top + ":DELay:CONStant", write=lambda c: self._add(c, "delay", SHORTEST_DELAY_S, LONGEST_DELAY_S)
+                top + ":DELay:CONStant",
+                write=lambda c: self._add(c, "delay", SHORTEST_DELAY_S, LONGEST_DELAY_S),
             ),
             Command(top + ":MEASure", write=lambda c: self._add(c, "measure", 0.0, 0.0)),
             Command(top + ":BUFFer:CLEar", write=lambda c: self._add(c, "clear", 0.0, 0.0)),

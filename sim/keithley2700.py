@@ -90,8 +90,6 @@ def crosspoint(channel: int) -> Crosspoint:
     return channel // 100, row + 1, column + 1
 
 
-
-
 def _number(text: str) -> int:
     match = _CHANNEL.fullmatch(text)
     if not match:

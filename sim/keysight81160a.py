@@ -63,7 +63,11 @@ class PulseChannel(Channel):
     def set_amplitude(self, shown_vpp: float, shown_offset_v: float) -> None:
         k, (low, high) = self.shown_per_open, self._bounds()
         top, bottom = (shown_offset_v + shown_vpp / 2) / k, (shown_offset_v - shown_vpp / 2) / k
-        if top > high * _TOLERANCE or bottom < low * _TOLERANCE or shown_vpp / k * _TOLERANCE < MINIMUM_OPEN_V:
+        if (
+            top > high * _TOLERANCE
+            or bottom < low * _TOLERANCE
+            or shown_vpp / k * _TOLERANCE < MINIMUM_OPEN_V
+        ):
             raise ScpiError(-222)
         self.values.update(high=top, low=bottom)
 

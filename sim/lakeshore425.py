@@ -40,7 +40,7 @@ class LakeShore425:
     def __init__(self, world: World) -> None:
         self.world = world
         self.values = _defaults()
-        self.scpi = StatusOnly(IDENTITY, self._commands(), reset=self.reset)
+        self.scpi: Scpi = StatusOnly(IDENTITY, self._commands(), reset=self.reset)
 
     def reset(self) -> None:
         self.values.update(_defaults())
