@@ -8,8 +8,9 @@ they are (pymeasure's docstring says it opens them), ROUTe:OPEN:ALL opens every 
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from pymeasure.instruments.keithley import Keithley2700
+from pymeasure.instruments import keithley as pymeasure
 
 from quest_lab.clock import Clock
 from quest_lab.errors import BadInput, DeviceError
@@ -18,6 +19,18 @@ from quest_lab.instruments.visa import Line
 
 SLOTS, ROWS, COLUMNS = 2, 6, 8
 MODULE = "7709"
+
+
+class Keithley2700(pymeasure.Keithley2700):  # type: ignore[misc]  # pymeasure ships no types
+    """pymeasure's driver without the questions of its constructor: nothing is asked before outputs are off.
+
+    `determine_valid_channels` must be called before its methods for rows and columns are used.
+    """
+
+    def __init__(
+        self, adapter: Any, name: str = "Keithley 2700 MultiMeter/Switch System", **kwargs: Any
+    ) -> None:
+        super(pymeasure.Keithley2700, self).__init__(adapter, name, **kwargs)
 
 
 class MatrixSwitch2700:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pymeasure.instruments.agilent import Agilent33500
-from pymeasure.instruments.keithley import Keithley2400, Keithley2450, Keithley2700
+from pymeasure.instruments.keithley import Keithley2400, Keithley2450
 from pymeasure.instruments.kepco import KepcoBOP3612
 from pymeasure.instruments.keysight import Keysight81160A
 from pymeasure.instruments.lakeshore import LakeShore425
@@ -22,7 +22,7 @@ from quest_lab.instruments import agilent33500, keithley2450, keysight81160a
 from quest_lab.instruments.access import MatrixAccess
 from quest_lab.instruments.bench import BenchDevice
 from quest_lab.instruments.keithley2400 import SourceMeter2400
-from quest_lab.instruments.keithley2700 import MatrixSwitch2700
+from quest_lab.instruments.keithley2700 import Keithley2700, MatrixSwitch2700
 from quest_lab.instruments.kepco import KepcoMagnet
 from quest_lab.instruments.lakeshore425 import Gaussmeter425
 from quest_lab.instruments.magnet import FieldCalibration

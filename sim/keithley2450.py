@@ -14,6 +14,8 @@ from functools import partial
 from math import exp, inf, sqrt
 from typing import Any
 
+from quest_lab.fixture import SignalPath
+from quest_lab.sim.keithley2450_settings import integer, remembered
 from quest_lab.sim.keithley2450_trigger import Block, TriggerModel
 from quest_lab.sim.scpi import Call, Command, Scpi, setting
 from quest_lab.sim.scpi_arguments import ScpiError, boolean, flag, keyword, number, scientific
@@ -52,9 +54,8 @@ def _defaults() -> dict[str, Any]:
         "off_state": "NORM",
         "language": "SCPI",
         "average": False,
-        "average_count": 10.0,
+        "average_count": 10,
         "average_kind": "REP",
-        "unused": {},  # settings of functions that are only remembered
     }
 
 
@@ -80,7 +81,9 @@ class Keithley2450:
         self._last = (0.0, 0.0)
 
     def reset(self) -> None:
-        self.values.update(_defaults())
+        self.values.update(
+            _defaults() | {"language": self.values["language"]}
+        )  # it survives, like the menu's
         self.model.blocks.clear()
         self._drive()
 
@@ -165,11 +168,12 @@ class Keithley2450:
             v["output"] = False
             self._drive()
         world.drive(world.pulser, True, 0.0)
-        world.pulse(self.sourced_v * (1.0 - exp(-width_s / SETTLING_S)), width_s, v["limit"])
+        own = SignalPath(source_impedance_ohm=0.0, series_ohm=world.path.series_ohm)
+        world.pulse(self.sourced_v * (1.0 - exp(-width_s / SETTLING_S)), width_s, v["limit"], own)
         world.drive(world.pulser, False, 0.0)
 
     def _commands(self) -> list[Command]:
-        return [*self._source(), *self._sense(), *self._measuring(), *self._remembered(), *self._system()]
+        return [*self._source(), *self._sense(), *self._measuring(), *remembered(), *self._system()]
 
     def _source(self) -> list[Command]:
         v, top = self.values, "SOURce#:VOLTage"
@@ -217,7 +221,7 @@ class Keithley2450:
             setting(v, top + ":RSENse", "four_wire", boolean, flag),
             setting(v, top + ":AZERo[:STATe]", "autozero", boolean, flag),
             setting(v, top + ":AVERage[:STATe]", "average", boolean, flag),
-            self._number(top + ":AVERage:COUNt", "average_count", 1, 100),
+            setting(v, top + ":AVERage:COUNt", "average_count", partial(integer, 1, 100), str),
             setting(v, top + ":AVERage:TCONtrol", "average_kind", lambda a: keyword(a, *kinds), str),
         ]
 
@@ -228,38 +232,6 @@ class Keithley2450:
             Command("INITiate[:IMMediate]", write=self._initiate),
             Command("ABORt", write=lambda _: None),
             *self.model.commands(),
-        ]
-
-    def _remembered(self) -> list[Command]:
-        """Settings of the functions that are not modelled: kept and answered."""
-        kept: dict[str, Any] = self.values["unused"]
-        names = {
-            "SOURce#:CURRent[:LEVel][:IMMediate][:AMPLitude]": (-1.05, 1.05),
-            "SOURce#:CURRent:RANGe": (-1.05, 1.05),
-            "SOURce#:CURRent:VLIMit[:LEVel]": (-210.0, 210.0),
-            "SOURce#:CURRent:DELay": (0.0, 1e4),
-            "[SENSe#:]VOLTage[:DC]:RANGe[:UPPer]": (-210.0, 210.0),
-            "[SENSe#:]VOLTage[:DC]:NPLCycles": (0.01, 10.0),
-            "[SENSe#:]VOLTage[:DC]:AVERage:COUNt": (1.0, 100.0),
-            "[SENSe#:]RESistance:RANGe[:UPPer]": (0.0, 210e6),
-            "[SENSe#:]RESistance:NPLCycles": (0.01, 10.0),
-        }
-        switches = (
-            "SOURce#:CURRent:RANGe:AUTO",
-            "SOURce#:CURRent:DELay:AUTO",
-            "[SENSe#:]VOLTage[:DC]:RANGe:AUTO",
-            "[SENSe#:]VOLTage[:DC]:AVERage[:STATe]",
-            "[SENSe#:]RESistance:RANGe:AUTO",
-            "[SENSe#:]RESistance:RSENse",
-        )
-        kept.update({name: low if low > 0 else 0.0 for name, (low, _) in names.items()})
-        kept.update(dict.fromkeys(switches, False))
-        return [
-            *(
-                setting(kept, name, name, partial(_number, *limits), scientific)
-                for name, limits in names.items()
-            ),
-            *(setting(kept, name, name, boolean, flag) for name in switches),
         ]
 
     def _system(self) -> list[Command]:
@@ -315,7 +287,3 @@ class Keithley2450:
 
     def _limited(self) -> bool:
         return abs(self._last[1]) >= self.values["limit"] * (1 - 1e-9)
-
-
-def _number(low: float, high: float, text: str) -> float:
-    return number(text, low, high)

@@ -120,8 +120,13 @@ class World:
             source.on_since = self.clock.now()
         source.on, source.volts = on, volts
 
-    def pulse(self, open_v: float, width_s: float, limit_a: float = np.inf) -> None:
-        """The pulser, on, gives one pulse of these open-circuit volts, or less where its current limits it."""
+    def pulse(
+        self, open_v: float, width_s: float, limit_a: float = np.inf, path: SignalPath | None = None
+    ) -> None:
+        """The pulser, on, gives one pulse of these open-circuit volts, or less where its current limits it.
+
+        `path`: that of a source which does not take the pulser's.
+        """
         self._account(self.pulser)
         cells = self.on_row(self.pulser.row)
         self._check_settled("pulse")
@@ -131,7 +136,7 @@ class World:
             self.violate("pulse while the meter is connected")
         if cells.size:
             ohm = self._parallel(cells)
-            volts = self.path.cell_v(open_v, ohm)
+            volts = (path or self.path).cell_v(open_v, ohm)
             if np.isfinite(limit_a):
                 volts = float(np.clip(volts, -limit_a * ohm(volts), limit_a * ohm(volts)))
             self._deliver(cells, volts, width_s)
