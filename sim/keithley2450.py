@@ -21,7 +21,7 @@ from quest_lab.sim.scpi import Call, Command, Scpi, setting
 from quest_lab.sim.scpi_arguments import ScpiError, boolean, flag, keyword, number, scientific
 from quest_lab.sim.world import World
 
-IDENTITY = "KEITHLEY INSTRUMENTS,MODEL 2450,04000001,1.7.12b"
+IDENTITY = "KEITHLEY INSTRUMENTS INC.,MODEL 2450,04000001,1.7.12b"
 RANGES_A = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 RANGES_V = (0.02, 0.2, 2.0, 20.0, 200.0)
 PROTECTION_V = {f"PROT{v}": float(v) for v in (2, 5, 10, 20, 40, 60, 80, 100, 120, 140, 160, 180)}
@@ -30,7 +30,7 @@ SETTLING_S = 29e-6
 AUTO_DELAY_S = 1e-3
 OVERFLOW = 9.9e37
 NOISE_OF_RANGE = 2e-5
-ELEMENTS = ("READing", "SOURce", "RELative", "SOURFORMatted", "READFORMatted", "UNIT", "SOURUNIT", "STATus")
+ELEMENTS = ("READing", "SOURce", "RELative", "UNIT", "SOURUNIT", "STATus")  # of the manual's fourteen
 FUNCTIONS = ("CURRent", "VOLTage", "RESistance")
 
 
@@ -138,7 +138,7 @@ class Keithley2450:
             "UNIT": "Amp DC",
             "SOURUNIT": "Volt DC",
         }
-        return ",".join(row.get(name, row["READ"]) for name in names)
+        return ",".join(row[name] for name in names)
 
     def _initiate(self, _: Call) -> None:
         if not self.model.blocks:

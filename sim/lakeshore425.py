@@ -9,6 +9,7 @@ much, and the word OL beyond the range: assumed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import pi
 from typing import Any
 
@@ -21,10 +22,22 @@ FULL_SCALE_T = {1: 3.5e-3, 2: 35e-3, 3: 0.35, 4: 3.5}
 PER_TESLA = {1: 1e4, 2: 1.0, 3: 1e4, 4: 1e7 / (4.0 * pi)}
 RESOLUTION = 1e-5
 HIGH_SENSITIVITY_PROBE = 40
+SILENCE_S = 30e-3
 
 
 class StatusOnly(Scpi):
-    """Common commands and status registers, no error queue to read."""
+    """Common commands and status registers, no error queue to read; says when messages come too fast."""
+
+    def __init__(self, world: World, commands: list[Command], *, reset: Callable[[], None]) -> None:
+        super().__init__(IDENTITY, commands, reset=reset)
+        self._world, self._free_at = world, 0.0
+
+    def receive(self, message: str) -> None:
+        now = self._world.clock.now()
+        if now < self._free_at - 1e-9:
+            self._world.violate("425 addressed within 30 ms of its last message")
+        self._free_at = now + SILENCE_S
+        super().receive(message)
 
     def _common(self, identity: str) -> tuple[Command, ...]:
         return tuple(c for c in super()._common(identity) if c.header.startswith("*"))
@@ -40,7 +53,7 @@ class LakeShore425:
     def __init__(self, world: World) -> None:
         self.world = world
         self.values = _defaults()
-        self.scpi: Scpi = StatusOnly(IDENTITY, self._commands(), reset=self.reset)
+        self.scpi: Scpi = StatusOnly(world, self._commands(), reset=self.reset)
 
     def reset(self) -> None:
         self.values.update(_defaults())

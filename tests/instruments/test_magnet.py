@@ -8,6 +8,7 @@ import pytest
 from quest_lab.device import FieldPulse
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
 from quest_lab.instruments.kepco import FieldCalibration, KepcoMagnet
+from quest_lab.instruments.lakeshore425 import Gaussmeter425
 from quest_lab.sim import laboratories
 from quest_lab.sim.laboratories import GAUSSMETER
 from quest_lab.sim.magnet import Coil
@@ -73,7 +74,7 @@ def test_what_was_learned_is_used_by_the_next_pulse(build, monkeypatch):
 def test_the_energy_counts_the_time_that_the_loop_took(build):
     _, bench = build()
     spent = bench.apply(PULSE, CELLS).energy_j.sum()
-    assert spent == pytest.approx(5.0**2 * 0.4 * (0.1 + 10e-3), rel=0.02)  # one reading, then the flat top
+    assert spent == pytest.approx(5.0**2 * 0.4 * (0.135 + 10e-3), rel=0.02)  # one reading, then the flat top
 
 
 def test_a_field_that_the_current_limit_forbids_is_an_error_and_the_magnet_is_off(build):
@@ -118,7 +119,7 @@ def test_a_refused_setting_of_the_gaussmeter_is_told(build):
     lab.wires[GAUSSMETER].faults.append(Fault(FaultKind.COMMAND_LOST, "UNIT 2"))
     lab.wires[GAUSSMETER].instrument.reset()
     magnet.off()
-    with pytest.raises(DeviceError, match="unit reads back as G"):
+    with pytest.raises(DeviceError, match="unit reads back as 1, not 2"):
         magnet.set_up()
     assert lab.world.outputs_off
 
@@ -137,6 +138,8 @@ def test_no_ramp_is_faster_than_its_limit_in_tesla_a_second(build, ramp_t_per_s)
 def test_a_calibration_beyond_the_supply_is_refused():
     with pytest.raises(LimitExceeded, match=r"up to 12\.0 A"):
         KepcoMagnet(None, FieldCalibration(limit_a=13.0), None)
+    with pytest.raises(BadInput, match=r"a 425 has 0\.0035, 0\.035, 0\.35, 3\.5 T"):
+        Gaussmeter425(None, None, full_scale_t=1.0)
     with pytest.raises(BadInput, match="ramp_t_per_s"):
         dataclasses.replace(FieldCalibration(), ramp_t_per_s=0.0)
 

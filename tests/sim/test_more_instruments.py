@@ -357,6 +357,16 @@ def test_a_field_beyond_the_range_is_no_number(lab):
     assert line.query("RANGE?;RDGFIELD?").strip() == "3;+9.99985E+02"
 
 
+def test_a_gaussmeter_that_is_hurried_is_noticed(lab):
+    line = resource(lab, GAUSSMETER)
+    line.query("RDGFIELD?")
+    lab.world.clock.sleep(0.03)
+    line.query("RDGFIELD?")
+    assert lab.world.violations == []
+    line.query("RDGFIELD?")
+    assert "within 30 ms" in lab.world.violations[0]
+
+
 @pytest.mark.parametrize(("command", "bit"), [("NONSENSE", 32), ("SYST:ERR", 32), ("UNIT 7", 16)])
 def test_a_gaussmeter_without_an_error_queue_tells_by_its_event_register(lab, command, bit):
     line = resource(lab, GAUSSMETER)
