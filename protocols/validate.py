@@ -225,4 +225,6 @@ def _accuracies(found: Validation) -> Result:
         "row_name": Field(np.array(names), "", "what was evaluated", ("row",)),
     }
     about = {"wrong_weights": found.wrong, "weights": found.weights}
+    if found.truly_wrong is not None:
+        about["truly_wrong_weights"] = found.truly_wrong
     return Result("accuracy", fields, title="Accuracies", signal="accuracy", axes=("row",), attrs=about)

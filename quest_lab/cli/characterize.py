@@ -90,6 +90,8 @@ def print_findings(found: Characterization) -> None:
         f"{_some(found.stuck)}. Set pulses last {found.set_width_s:g} s. 95 % intervals of the set "
         f"probabilities: ± {percent(found.half_width)} or less (asked: {percent(found.confidence)})."
     )
+    if rare := found.rare_moves():
+        note += f" Seen too rarely to be used: {', '.join(f'R{a} to R{b}' for a, b in rare)}."
     header = (
         "state",
         "R (ohm)",

@@ -96,7 +96,7 @@ def marker(points: int) -> str:
 
 def whole_numbers(axis: Axis) -> None:
     """Ticks at whole numbers only."""
-    axis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
 def apart(positions: ArrayLike, gap: float) -> NDArray[np.float64]:
