@@ -101,7 +101,7 @@ def test_no_amplitude_and_no_width_put_more_than_the_limit_on_a_cell(name):
     bench, random = control(lab), np.random.default_rng(1)
     can = bench.capabilities
     for amplitude_v, log_width in zip(random.uniform(-3, 3, 200), random.uniform(-10, 1, 200), strict=True):
-        inside = 0 <= amplitude_v - can.amplitude_v.low and amplitude_v <= can.amplitude_v.high
+        inside = can.amplitude_v.low <= amplitude_v <= can.amplitude_v.high
         inside &= can.width_s.low <= 10**log_width <= can.width_s.high
         with nullcontext() if inside else pytest.raises(LimitExceeded):
             bench.apply(VoltagePulse(float(amplitude_v), float(10**log_width)), CELLS, then_read=True)
