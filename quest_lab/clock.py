@@ -39,3 +39,19 @@ class VirtualClock:
         if seconds < 0:
             raise ValueError(f"seconds={seconds}: below 0 s")
         self._now += seconds
+
+
+class RunningClock:
+    """The clock of a simulated world that is served to others: it runs like the wall's, waits are skipped."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._skipped = 0.0
+
+    def now(self) -> float:
+        return time.monotonic() - self._start + self._skipped
+
+    def sleep(self, seconds: float) -> None:
+        if seconds < 0:
+            raise ValueError(f"seconds={seconds}: below 0 s")
+        self._skipped += seconds
