@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,15 +49,34 @@ def prepare(connection: Any) -> None:
     if not _is_stream(connection):
         return
     connection.read_termination = connection.write_termination = "\n"
-    sessions = getattr(connection.visalib, "sessions", {})  # of pyvisa-py; NI-VISA sets TCP_NODELAY itself
+    with _tcp(connection) as line:
+        if line is not None:
+            line.getpeername()  # pyvisa-py takes a refused connection for an open one
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def check_open(connection: Any) -> None:
+    """Raise ConnectionResetError if the instrument closed its TCP connection: a write would not notice."""
+    with _tcp(connection) as line:
+        if line and select.select([line], [], [], 0)[0] and not line.recv(1, socket.MSG_PEEK):
+            raise ConnectionResetError("the instrument closed the connection")
+
+
+@contextmanager
+def _tcp(connection: Any) -> Iterator[socket.socket | None]:
+    """The socket under a raw socket's or pyserial's line of pyvisa-py; None elsewhere (NI-VISA sees to itself)."""
+    sessions = getattr(connection.visalib, "sessions", {})
     interface = getattr(sessions.get(connection.session), "interface", None)
     if isinstance(interface, socket.socket):
-        interface.getpeername()  # pyvisa-py takes a refused connection for an open one
-        interface.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    elif "socket://" in connection.resource_name:  # pyserial's
-        same = socket.socket(fileno=interface.fileno())  # type: ignore[union-attr]  # of pyserial, untyped
-        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        same.detach()
+        yield interface
+    elif interface is not None and "socket://" in connection.resource_name:
+        same = socket.socket(fileno=interface.fileno())
+        try:
+            yield same
+        finally:
+            same.detach()
+    else:
+        yield None
 
 
 def drain(connection: Any) -> None:
@@ -109,6 +129,7 @@ class Line:
     def write(self, command: str, what: str) -> None:
         """Send a command that has no reply. Never waits for one, so it serves `off`."""
         with self.step(what):
+            check_open(self._instrument.adapter.connection)
             self._instrument.write(command)
 
     def ask(self, command: str, what: str) -> str:
