@@ -40,6 +40,8 @@ BARE: dict[str, Callable[[], Opened]] = {
     "lab, falling": _chip("lab", -1),
     "virtual bench, direct": lambda: open_virtual_bench(cells=CELLS, seed=1),
     "virtual bench, buffered": lambda: open_virtual_bench(cells=CELLS, seed=1, buffered=True),
+    "virtual bench over TCP": lambda: open_virtual_bench(cells=CELLS, seed=1, front="tcp"),
+    "virtual bench over serial": lambda: open_virtual_bench(cells=CELLS, seed=1, front="serial"),
 }
 Wrapper = Callable[[Device, Clock, RunWriter], Device]
 WRAPPED: dict[str, Wrapper] = {
@@ -87,8 +89,8 @@ def strong(can: Capabilities) -> VoltagePulse:
 
 
 def test_every_device_and_every_wrapper_is_here() -> None:
-    """Six devices bare and in each of five wrappings: a device that is left out is not tested."""
-    assert len(EVERY) == len(set(EVERY)) == 36
+    """Eight devices bare and in each of five wrappings: a device that is left out is not tested."""
+    assert len(EVERY) == len(set(EVERY)) == 48
     from quest_lab.session import BENCHES
 
     named = " ".join(BARE)

@@ -10,11 +10,14 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quest_lab.errors import BadInput
 from quest_lab.sim.server import Server, serving
+from quest_lab.sim.timekeeper import Timekeeper
 from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, Laboratory, virtual_laboratory
-from quest_lab.sim.wire import Fault, FaultKind
+from quest_lab.sim.wire import Fault, FaultKind, Wire
 
 EVERY = (GENERATOR, METER, MATRIX, MAGNET)
 NETCAT = shutil.which("nc") or shutil.which("ncat")
@@ -205,3 +208,38 @@ def test_ports_are_free_again_at_once(lab: Laboratory) -> None:
         port = one.places[GENERATOR].port
     with serving(lab, port=port) as two, Client(two, METER) as client:
         assert client.ask("*OPC?") == "1\n"
+
+
+WORDS = ["*IDN?", "*ESE", "VOLT", ":SOUR1", "FUNC", "PULS:WIDT", "?", ";", ":", " ", ",", "(@", ")", "!", "1"]
+WORDS += [
+    "-",
+    "1e999",
+    "nan",
+    "INF",
+    "MAX",
+    "'",
+    '"',
+    "\0",
+    "\xff",
+    "CLOS",
+    "OUTP",
+    "9" * 400,
+    "TIME:WAIT",
+    "#",
+]
+
+
+@given(message=st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map("".join))
+@settings(max_examples=300)
+def test_no_message_breaks_an_instrument(fuzzed: list[Wire], message: str) -> None:
+    for wire in fuzzed:
+        wire.exchange(message)
+        wire.exchange("*CLS")
+        assert wire.exchange("*OPC?") == ["1"]
+
+
+@pytest.fixture(scope="module")
+def fuzzed() -> Iterator[list[Wire]]:
+    laboratory = virtual_laboratory(seed=1)
+    yield [*laboratory.wires.values(), Wire(Timekeeper(laboratory.world.clock))]
+    laboratory.close()
