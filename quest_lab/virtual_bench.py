@@ -15,7 +15,6 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from pymeasure.instruments.agilent import Agilent33500
 from pymeasure.instruments.keithley import Keithley2400
 from pymeasure.instruments.kepco import KepcoBOP3612
-from pyvisa.highlevel import VisaLibraryBase
 
 from quest_lab.clock import Clock
 from quest_lab.device import Capabilities, Range, ReadPulse, Scope
@@ -32,6 +31,7 @@ from quest_lab.instruments.visa import open_instrument
 from quest_lab.sim.server import FIRST_PORT, LOOPBACK, Place, serving
 from quest_lab.sim.skmtj import Preset, SkMTJ
 from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, Laboratory, virtual_laboratory
+from quest_lab.sim.visa import VirtualLibrary
 
 T = TypeVar("T")
 Front: TypeAlias = Literal["in process", "tcp", "serial", "terminal"]
@@ -57,7 +57,7 @@ class Reach:
     """How the drivers reach the instruments: an address for each, a VISA library, and the clock they wait on."""
 
     addresses: Mapping[str, str]
-    library: VisaLibraryBase | str
+    library: VirtualLibrary | str
     clock: Clock
     opened: list[Any] = field(default_factory=list)
 

@@ -1,12 +1,11 @@
 """The virtual instruments served to any program: one TCP port each, and (POSIX) one pseudo-terminal each.
 
-One thread handles one message at a time. Messages to different instruments that need no reply may be taken in
-any order, as over separate cables; but whatever had been sent before a wait of the timekeeper is done before it.
+One thread handles one message at a time, in the order in which they come (see `arrivals`); whatever had been
+sent before a wait of the timekeeper is done before it.
 """
 
 from __future__ import annotations
 
-import selectors
 import socket
 import sys
 import threading
@@ -15,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from quest_lab.errors import BadInput
+from quest_lab.sim.arrivals import Arrivals
 from quest_lab.sim.streams import Stream, TcpStream, Terminal, terminals_exist
 from quest_lab.sim.timekeeper import Timekeeper
 from quest_lab.sim.virtual import Laboratory
@@ -51,6 +51,14 @@ class Place:
         return self.path and f"ASRL{self.path}::INSTR"
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A port on which clients of one instrument knock."""
+
+    listener: socket.socket
+    wire: Wire
+
+
 class Server:
     """A laboratory's fronts. Instruments take consecutive ports from `port` on, the timekeeper the last one.
 
@@ -64,15 +72,15 @@ class Server:
         lock = next(iter(laboratory.wires.values())).lock
         self._clock_wire = Wire(Timekeeper(laboratory.world.clock), lock)
         wires = [*laboratory.wires.values(), self._clock_wire]
-        self._selector = selectors.DefaultSelector()
+        self._arrivals: Arrivals[Stream | Door | None] = Arrivals()
         self._streams: set[Stream] = set()
         self._stopping = False
         listeners = _listen(host, port, len(wires))
         self._wake, woken = socket.socketpair()
-        self._selector.register(woken, selectors.EVENT_READ)
+        self._arrivals.add(woken, None)
         self._sockets = [*listeners, self._wake, woken]
         for listener, wire in zip(listeners, wires, strict=True):
-            self._selector.register(listener, selectors.EVENT_READ, wire)
+            self._arrivals.add(listener, Door(listener, wire))
         lines = [self._terminal(wire) for wire in wires] if terminals and terminals_exist() else []
         self._places = _places(listeners, wires, [line.path for line in lines])
 
@@ -101,54 +109,58 @@ class Server:
         """Close all lines. The laboratory stays."""
         for stream in list(self._streams):
             self._drop(stream)
-        self._selector.close()
+        self._arrivals.close()
         for one in self._sockets:
             one.close()
 
-    def _turn(self, timeout: float) -> None:
+    def _turn(self, timeout_s: float) -> None:
         """Handle what has come. The timekeeper last, and only after what came before its message."""
-        waits = self._pump(timeout)
+        waits = self._pump_instruments(timeout_s)
         if waits:
-            self._pump(0)  # a connection just accepted
-            self._pump(0)  # and what it had sent
+            waits += [one for one in self._pump_instruments(0) if one not in waits]
         for stream in waits:
-            self._pump_one(stream)
+            self._pump(stream)
 
-    def _pump(self, timeout: float) -> list[Stream]:
+    def _pump_instruments(self, timeout_s: float) -> list[Stream]:
         """Handle instruments and new clients; returns the timekeeper's streams that have something."""
         waits: list[Stream] = []
-        for key, _ in self._selector.select(timeout):
-            if isinstance(key.fileobj, TcpStream | Terminal):
-                if key.fileobj.wire is self._clock_wire:
-                    waits.append(key.fileobj)
-                else:
-                    self._pump_one(key.fileobj)
-            elif isinstance(key.fileobj, socket.socket) and isinstance(key.data, Wire):
-                self._accept(key.fileobj, key.data)
+        for one in self._arrivals.wait(timeout_s):
+            stream = self._accept(one) if isinstance(one, Door) else one
+            if stream is None:
+                continue
+            if stream.wire is self._clock_wire:
+                waits.append(stream)
+            else:
+                self._pump(stream)
         return waits
 
-    def _pump_one(self, stream: Stream) -> None:
-        if not stream.pump():
+    def _pump(self, stream: Stream) -> None:
+        if stream.pump():
+            self._arrivals.again(stream)
+        else:
             self._drop(stream)
 
-    def _accept(self, listener: socket.socket, wire: Wire) -> None:
+    def _accept(self, door: Door) -> Stream | None:
         try:
-            connection, _ = listener.accept()
+            connection, _ = door.listener.accept()
         except OSError:  # gone again
-            return
-        self._add(TcpStream(connection, wire))
+            return None
+        finally:
+            self._arrivals.again(door.listener)
+        return self._add(TcpStream(connection, door.wire))
 
     def _terminal(self, wire: Wire) -> Terminal:
         line = Terminal(wire)
         self._add(line)
         return line
 
-    def _add(self, stream: Stream) -> None:
+    def _add(self, stream: Stream) -> Stream:
         self._streams.add(stream)
-        self._selector.register(stream, selectors.EVENT_READ)
+        self._arrivals.add(stream, stream)
+        return stream
 
     def _drop(self, stream: Stream) -> None:
-        self._selector.unregister(stream)
+        self._arrivals.drop(stream)
         self._streams.discard(stream)
         stream.close()
 

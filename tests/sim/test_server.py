@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -155,6 +156,40 @@ def test_what_was_sent_before_a_wait_is_done_before_it(server: Server) -> None:
             magnet.socket.sendall(f"CURR {wanted}\n".encode())
             clock.ask("TIME:WAIT 0.1;:TIME?")
             assert float(magnet.ask("MEAS:CURR?")) == pytest.approx(wanted)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells in which order data came")
+def test_messages_to_different_instruments_are_taken_in_the_order_in_which_they_came(
+    lab: Laboratory, server: Server
+) -> None:
+    """However busy the server is, and whoever talked last."""
+    order: list[str] = []
+    with Client(server, MATRIX) as matrix, Client(server, METER) as meter, Client(server, MAGNET) as busy:
+        for name, client, address in (("matrix", matrix, MATRIX), ("meter", meter, METER)):
+            client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            note_clear_status(lab.wires[address], order, name)
+        for first, second in [(matrix, meter), (meter, matrix), (meter, matrix)] * 20:
+            first.ask("*OPC?")
+            order.clear()
+            with lab.wires[MAGNET].lock:  # the server stands at this message meanwhile
+                busy.socket.sendall(b"*CLS\n")
+                time.sleep(0.005)
+                first.socket.sendall(b"*CLS\n")
+                second.socket.sendall(b"*CLS\n")
+            for client in (first, second):
+                client.ask("*OPC?")
+            assert order == (["matrix", "meter"] if first is matrix else ["meter", "matrix"])
+
+
+def note_clear_status(wire: Wire, order: list[str], name: str) -> None:
+    send = wire.send
+
+    def noting(message: str) -> None:
+        if message == "*CLS":
+            order.append(name)
+        send(message)
+
+    wire.send = noting  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("program", ["netcat", "plain socket"])
