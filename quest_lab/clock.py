@@ -41,17 +41,18 @@ class VirtualClock:
         self._now += seconds
 
 
-class RunningClock:
-    """The clock of a simulated world that is served to others: it runs like the wall's, waits are skipped."""
+class RunningClock(VirtualClock):
+    """The clock of a simulated world that is served to others: between messages it runs like the wall's.
+
+    Waits cost nothing, and while a message is executed time passes by waits alone: what a measurement does to a
+    cell does not depend on how long it takes to compute.
+    """
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._skipped = 0.0
+        super().__init__()
+        self._seen = time.monotonic()
 
-    def now(self) -> float:
-        return time.monotonic() - self._start + self._skipped
-
-    def sleep(self, seconds: float) -> None:
-        if seconds < 0:
-            raise ValueError(f"seconds={seconds}: below 0 s")
-        self._skipped += seconds
+    def catch_up(self) -> None:
+        """Let the wall's time since the last call pass."""
+        seen, self._seen = self._seen, time.monotonic()
+        self.sleep(self._seen - seen)

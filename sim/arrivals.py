@@ -1,8 +1,8 @@
 """Which lines have something to read, in the order in which it came.
 
 A client that tells the matrix to close (no reply) and then asks the meter relies on this order, as it may on
-GPIB. Linux tells it (edge-triggered epoll queues lines as data come); elsewhere lines that are ready together
-come in any order.
+GPIB. Linux tells it of open connections (edge-triggered epoll queues them as data come); elsewhere, and for
+connections not yet accepted, lines that are ready together come in any order.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
+from quest_lab.clock import RunningClock
 from quest_lab.errors import BadInput
 from quest_lab.sim.arrivals import Arrivals
 from quest_lab.sim.streams import Stream, TcpStream, Terminal, terminals_exist
@@ -124,7 +125,10 @@ class Server:
     def _pump_instruments(self, timeout_s: float) -> list[Stream]:
         """Handle instruments and new clients; returns the timekeeper's streams that have something."""
         waits: list[Stream] = []
-        for one in self._arrivals.wait(timeout_s):
+        arrived = self._arrivals.wait(timeout_s)
+        if isinstance(clock := self.laboratory.world.clock, RunningClock):
+            clock.catch_up()
+        for one in arrived:
             stream = self._accept(one) if isinstance(one, Door) else one
             if stream is None:
                 continue

@@ -47,6 +47,7 @@ class Client:
     def __init__(self, server: Server, address: str | None) -> None:
         place = server.clock if address is None else server.places[address]
         self.socket = socket.create_connection((place.host, place.port), timeout=10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.socket.makefile("r", newline="\n")
 
     def __enter__(self) -> Client:
@@ -149,7 +150,6 @@ def test_time_stands_still_but_for_measurements_and_waits(lab: Laboratory, serve
 def test_what_was_sent_before_a_wait_is_done_before_it(server: Server) -> None:
     """A magnet told to go to 5 A is there after the wait, every time."""
     with Client(server, MAGNET) as magnet, Client(server, None) as clock:
-        magnet.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         magnet.ask("FUNC:MODE CURR;:VOLT 36;:CURR 0;:OUTP 1;*OPC?")
         for i in range(100):
             wanted = 5.0 * (-1) ** i
@@ -162,23 +162,23 @@ def test_what_was_sent_before_a_wait_is_done_before_it(server: Server) -> None:
 def test_messages_to_different_instruments_are_taken_in_the_order_in_which_they_came(
     lab: Laboratory, server: Server
 ) -> None:
-    """However busy the server is, and whoever talked last."""
+    """However busy the server is, and whoever talked last: matrix, then meter, while the meter's first is handled."""
     order: list[str] = []
-    with Client(server, MATRIX) as matrix, Client(server, METER) as meter, Client(server, MAGNET) as busy:
-        for name, client, address in (("matrix", matrix, MATRIX), ("meter", meter, METER)):
-            client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with Client(server, MATRIX) as matrix, Client(server, METER) as meter:
+        clients = {"matrix": (matrix, MATRIX), "meter": (meter, METER)}
+        for name, (client, address) in clients.items():
+            client.ask("*OPC?")
             note_clear_status(lab.wires[address], order, name)
-        for first, second in [(matrix, meter), (meter, matrix), (meter, matrix)] * 20:
-            first.ask("*OPC?")
+        for first, second in [("matrix", "meter"), ("meter", "matrix")] * 20:
             order.clear()
-            with lab.wires[MAGNET].lock:  # the server stands at this message meanwhile
-                busy.socket.sendall(b"*CLS\n")
+            with lab.wires[METER].lock:  # the server stands at the first message meanwhile
+                clients[second][0].socket.sendall(b"*OPC?\n")
                 time.sleep(0.005)
-                first.socket.sendall(b"*CLS\n")
-                second.socket.sendall(b"*CLS\n")
-            for client in (first, second):
-                client.ask("*OPC?")
-            assert order == (["matrix", "meter"] if first is matrix else ["meter", "matrix"])
+                clients[first][0].socket.sendall(b"*CLS\n")
+                clients[second][0].socket.sendall(b"*CLS\n")
+            assert clients[second][0].file.readline() == clients[first][0].ask("*OPC?") == "1\n"
+            assert clients[second][0].ask("*OPC?") == "1\n"
+            assert order == [first, second]
 
 
 def note_clear_status(wire: Wire, order: list[str], name: str) -> None:
