@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from quest_lab.sim.virtual import Laboratory
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-_SERVE = "Example: quest-lab sim serve --cells 16 --port 5025"
+SERVE_EXAMPLE = "quest-lab sim serve --cells 16 --port 5025"
 
 
 class PresetName(StrEnum):
@@ -40,7 +40,7 @@ def group() -> None:
     """Serve virtual instruments to any program."""
 
 
-@app.command("serve", epilog=_SERVE)
+@app.command("serve", epilog=f"Example: {SERVE_EXAMPLE}")
 def serve_command(
     preset: Annotated[PresetName, typer.Option(help="Law of the cells.")] = PresetName.LAB,
     cells: Annotated[int, typer.Option(min=1, help="Cells on the matrix.")] = 16,

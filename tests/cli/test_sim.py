@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quest_lab.cli import main
+from quest_lab.cli import main, sim
 from quest_lab.device import Device, VoltagePulse
 from quest_lab.errors import DeviceError
 from quest_lab.virtual_bench import open_served_bench, open_virtual_bench
@@ -61,7 +61,7 @@ def serving(*options: str) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    with serving("--cells=3", "--clock=virtual") as running:
+    with serving("--cells=3") as running:
         yield running
 
 
@@ -108,22 +108,19 @@ def same_ohms(there: Device) -> None:
 
 
 def test_the_bench_over_another_process_reads_what_it_reads_in_process(served: Served) -> None:
+    """Though that laboratory's clock runs: nothing that a cell does depends on how long the programs take."""
     device, clock = open_served_bench("tcp", port=served.ports[0], cells=3)
     assert clock.now() > 0.0
     same_ohms(device)
 
 
-def test_so_it_does_while_the_clock_runs() -> None:
-    """Nothing that a cell does depends on how long the programs take."""
-    with serving("--cells=3") as running:
-        same_ohms(open_served_bench("serial", port=running.ports[0], cells=3)[0])
-
-
+@posix
 def test_a_chip_file_survives_the_server(tmp_path: Path) -> None:
     ohms = []
     for volts in (0.8, 0.1):  # the second does nothing
-        with serving("--cells=3", f"--chip={tmp_path / 'chip.h5'}") as running:
-            device, _ = open_served_bench(port=running.ports[0], cells=3)
+        with serving("--cells=3", "--clock=virtual", f"--chip={tmp_path / 'chip.h5'}") as running:
+            assert running.ask(4, "TIME?") == "0.0\n"
+            device, _ = open_served_bench("serial", port=running.ports[0], cells=3)
             ohms.append(device.read(CELLS).resistance_ohm)
             done = device.apply(VoltagePulse(volts, 1e-6), CELLS, then_read=True)
             ohms.append(done.expect_reading().resistance_ohm)
@@ -143,3 +140,28 @@ def test_ports_in_use_are_bad_input(served: Served, capsys: pytest.CaptureFixtur
 def test_without_a_server_the_bench_is_a_device_error() -> None:
     with pytest.raises(DeviceError, match="cannot be opened"):
         open_served_bench(port=1)
+
+
+def test_the_examples_of_the_page_run_as_printed() -> None:
+    """The Python of docs/virtual-bench.md, against a server on other ports."""
+    page = (Path(__file__).parents[2] / "docs" / "virtual-bench.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 3
+    with serving() as running:
+        for example in examples:
+            for i in range(5):
+                example = example.replace(str(5025 + i), str(running.ports[i]))
+            code = example.replace('open_served_bench("tcp")', f"open_served_bench(port={running.ports[0]})")
+            ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+            assert ran.returncode == 0, ran.stderr
+            assert re.search(r"^cell 0: [12]\d{3} ohm$|^2\.0$|^\[[12]\d{3}\.", ran.stdout), ran.stdout
+        running.process.terminate()
+        assert "bad practice" not in running.process.communicate(timeout=20)[1]
+
+
+def test_the_example_of_the_help_parses(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[int] = []
+    monkeypatch.setattr(sim, "run", lambda _lab, *, host, port: called.append(port))  # noqa: ARG005
+    with pytest.raises(SystemExit) as end:
+        main(sim.SERVE_EXAMPLE.removeprefix("quest-lab ").split())
+    assert (end.value.code, called) == (0, [5025])
