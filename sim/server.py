@@ -193,7 +193,9 @@ def _places(listeners: list[socket.socket], wires: list[Wire], paths: list[str])
 def _listen(host: str, port: int, count: int) -> list[socket.socket]:
     """Listeners on consecutive ports."""
     if port and not 1 <= port <= 65536 - count:
-        raise BadInput(f"port={port}: want 1 to {65536 - count}, or 0 for any ({count} ports are taken)")
+        raise BadInput(
+            f"port={port}: want 1 to {65536 - count}, or 0 for any free ones ({count} in a row are needed)"
+        )
     try:
         socket.gethostbyname(host)
         for _ in range(0 if port else _TRIES):
