@@ -48,6 +48,8 @@ BARE: dict[str, Callable[[], Opened]] = {
     "virtual-fast, field by gaussmeter": lambda: VIRTUAL_BENCHES["virtual-fast"](
         cells=CELLS, seed=1, gaussmeter=True
     ),
+    "virtual bench over TCP": lambda: open_virtual_bench(cells=CELLS, seed=1, front="tcp"),
+    "virtual bench over serial": lambda: open_virtual_bench(cells=CELLS, seed=1, front="serial"),
 }
 Wrapper = Callable[[Device, Clock, RunWriter], Device]
 WRAPPED: dict[str, Wrapper] = {
@@ -95,8 +97,8 @@ def strong(can: Capabilities) -> VoltagePulse:
 
 
 def test_every_device_and_every_wrapper_is_here() -> None:
-    """Ten devices bare and in each of five wrappings: a device that is left out is not tested."""
-    assert len(EVERY) == len(set(EVERY)) == 60
+    """Twelve devices bare and in each of five wrappings: a device that is left out is not tested."""
+    assert len(EVERY) == len(set(EVERY)) == 72
     from quest_lab.session import BENCHES
 
     named = " ".join(BARE)
