@@ -82,6 +82,17 @@ def _open_chip(preset: Literal["scaled", "lab"]) -> _Opener:
     return open_
 
 
+def _open_domain_wall(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
+    from quest_lab.sim.chip import SimulatedChip
+    from quest_lab.sim.domain_wall import DomainWall
+    from quest_lab.sim.domain_wall_cells import DomainWallArray
+
+    clock = VirtualClock()
+    chip_id = f"domain-wall-{cells}-seed{seed}"
+    array = DomainWallArray(DomainWall(), cells, seed=seed, path=cells_file, chip_id=chip_id)
+    return SimulatedChip(array, clock), clock
+
+
 def _open_virtual(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
     from quest_lab.virtual_bench import open_virtual_bench
 
@@ -91,6 +102,7 @@ def _open_virtual(cells: int, seed: int, cells_file: Path | None) -> tuple[Devic
 BENCHES: Mapping[str, tuple[_Opener, int]] = {  # name: opener, cells by default
     "scaled": (_open_chip("scaled"), 4096),
     "lab": (_open_chip("lab"), 4096),
+    "domain-wall": (_open_domain_wall, 4096),
     "virtual": (_open_virtual, 16),
 }
 
