@@ -39,8 +39,9 @@ class DomainWall:
     track_m: float = 600e-9
     landing_std_m: float = 20e-9
     residual_std_m: float = 2e-9
-    first_v: float = 0.5  # nominal amplitude of site 1, mid-plateau
+    first_v: float = 0.5  # nominal amplitude of site 1
     last_v: float = 0.8  # and of site K; the others lie between them at equal steps
+    guard_v: float = 0.02  # from a nominal amplitude down to its threshold
     end_v: float = 0.95
     t_ref_s: float = 10e-9
     r0_ohm: float = 1e6
@@ -60,6 +61,8 @@ class DomainWall:
                 f"first_v={self.first_v}, last_v={self.last_v}, end_v={self.end_v}: want 0 V < first < last "
                 "< end"
             )
+        if not 0.0 < self.guard_v < min(self.first_v, self.set_v[1] - self.set_v[0]):
+            raise BadInput(f"guard_v={self.guard_v}: must be above 0 V, below first_v and the ladder's step")
         if not self.resets(self.reset):
             raise BadInput(
                 f"reset={self.reset}: want at most -{self.end_v} V for at least {self.t_ref_s} s, which "
@@ -94,9 +97,8 @@ class DomainWall:
 
 
 def thresholds_v(model: DomainWall) -> NDArray[np.float64]:
-    """Least |V| that overcomes constriction 1..K: half a step below its nominal amplitude, shape (K,)."""
-    v = np.asarray(model.set_v)
-    return v - 0.5 * (v[1] - v[0])
+    """Least |V| that overcomes constriction 1..K, shape (K,)."""
+    return np.asarray(model.set_v) - model.guard_v
 
 
 @nb.njit(cache=True, inline="always")
