@@ -99,11 +99,22 @@ def _open_virtual(cells: int, seed: int, cells_file: Path | None) -> tuple[Devic
     return open_virtual_bench(cells=cells, seed=seed, cells_file=cells_file)
 
 
+def _open_arcone(*, magnet: bool) -> _Opener:
+    def open_(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
+        from quest_lab.virtual_arcone import open_virtual_arcone
+
+        return open_virtual_arcone(magnet=magnet, cells=cells, seed=seed, cells_file=cells_file)
+
+    return open_
+
+
 BENCHES: Mapping[str, tuple[_Opener, int]] = {  # name: opener, cells by default
     "scaled": (_open_chip("scaled"), 4096),
     "lab": (_open_chip("lab"), 4096),
     "domain-wall": (_open_domain_wall, 4096),
     "virtual": (_open_virtual, 16),
+    "arc-one": (_open_arcone(magnet=False), 16),
+    "arc-one-magnet": (_open_arcone(magnet=True), 16),
 }
 
 

@@ -37,6 +37,8 @@ class DeviceName(StrEnum):
     LAB = "lab"
     DOMAIN_WALL = "domain-wall"
     VIRTUAL = "virtual"
+    ARC_ONE = "arc-one"
+    ARC_ONE_MAGNET = "arc-one-magnet"
 
 
 class DatasetName(StrEnum):
