@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pymeasure.instruments.kepco import KepcoBOP3612
 
-from quest_lab.clock import Clock
+from quest_lab.clock import Clock, WallClock
 from quest_lab.device import Capabilities, FieldPulse, Operation, Range, ReadPulse, VoltagePulse
-from quest_lab.instruments.arcone import MINIMUM_WIDTH_S, RESET_S, ArcOneAccess, Port
+from quest_lab.instruments.arcone import MINIMUM_WIDTH_S, RESET_S, ArcOneAccess, Port, open_port
 from quest_lab.instruments.bench import BenchDevice
 from quest_lab.instruments.kepco import FieldCalibration, KepcoMagnet
 from quest_lab.instruments.visa import open_instrument
 from quest_lab.sim.arcone import READ_S
 from quest_lab.sim.arcone_laboratory import ArcOneLaboratory, arcone_laboratory
+from quest_lab.sim.serial_port import PseudoTerminal
 from quest_lab.sim.virtual import MAGNET
 
 CELL_LIMIT_V = 1.0
@@ -29,15 +31,35 @@ def open_virtual_arcone(
     return control(laboratory), laboratory.world.clock
 
 
+def open_terminal_arcone(
+    *, magnet: bool, cells: int = 16, seed: int = 0, reset_s: float = RESET_S
+) -> tuple[BenchDevice, Clock]:
+    """As `open_virtual_arcone`, in real time over a pseudo terminal: the way of a board on a cable.
+
+    The board starts in a tenth of the `reset_s` that the driver waits: a busy machine may run it late.
+    """
+    laboratory = arcone_laboratory(
+        magnet=magnet, cells=cells, seed=seed, clock=WallClock(), boot_s=0.1 * reset_s, strict=False
+    )
+    terminal = PseudoTerminal(laboratory.board)
+
+    def release() -> None:
+        terminal.close()
+        laboratory.close()
+
+    port = open_port(terminal.address, virtual=True)
+    return control(laboratory, port, reset_s=reset_s, release=release), laboratory.world.clock
+
+
 def control(
     laboratory: ArcOneLaboratory,
     port: Port | None = None,
-    clock: Clock | None = None,
     *,
     reset_s: float = RESET_S,
+    release: Callable[[], None] | None = None,
 ) -> BenchDevice:
-    """Drivers on a laboratory; `port` and `clock` default to those in process."""
-    clock = clock or laboratory.world.clock
+    """Drivers on a laboratory; `port` defaults to the one in process, `release` to closing the laboratory."""
+    clock = laboratory.world.clock
     array = laboratory.world.array
     magnet = None
     if laboratory.has_magnet:
@@ -49,7 +71,7 @@ def control(
         magnet,
         _capabilities(laboratory, magnet),
         nominal_ohm=array.model.r0_ohm,
-        release=laboratory.close,
+        release=release or laboratory.close,
     )
     device.set_up()
     return device
