@@ -11,7 +11,8 @@ from typing import Protocol
 from quest_lab.clock import Clock
 from quest_lab.sim.wire import Fault, FaultKind
 
-_ON_REPLIES = (FaultKind.NONE, FaultKind.REPLY_LOST, FaultKind.REPLY_LATE, FaultKind.GARBAGE)
+_ON_WRITES = (FaultKind.NONE, FaultKind.COMMAND_LOST, FaultKind.CLOSED)
+_ON_REPLIES = (FaultKind.REPLY_LOST, FaultKind.REPLY_LATE, FaultKind.GARBAGE)
 
 
 class Board(Protocol):
@@ -30,8 +31,8 @@ class Board(Protocol):
 class MemoryPort:
     """What a driver uses of `serial.Serial`, on a board in this process; waits pass on `clock`.
 
-    The fault COMMAND_LOST swallows one write, CLOSED refuses it: they match its text. The others meet the
-    reply to a command and match its text with blanks between the fields.
+    The fault COMMAND_LOST swallows one write, CLOSED refuses it, NONE lets it through: they match its text. The
+    others meet the reply to a command and match its text with blanks between the fields.
     """
 
     def __init__(self, board: Board, clock: Clock, *, timeout_s: float = 2.0) -> None:
@@ -44,7 +45,7 @@ class MemoryPort:
     def write(self, data: bytes, /) -> int:
         """Raises OSError on a closed line, as pyserial's SerialException is one."""
         text = data.decode("ascii", "replace").strip()
-        fault = self._fault(text, (FaultKind.NONE, FaultKind.COMMAND_LOST, FaultKind.CLOSED))
+        fault = self._fault(text, _ON_WRITES)
         if self.closed or fault is FaultKind.CLOSED:
             raise OSError("the port is closed")
         self.sent.append((self._clock.now(), data))
