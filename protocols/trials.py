@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.characterization import Characterization, States
+from quest_lab.characterization import Characterization, States, rare_moves
 from quest_lab.device import Applied, Cells, Device, Scope, VoltagePulse, whole_domains
 from quest_lab.errors import BadInput
 from quest_lab.policy import next_attempt
@@ -59,7 +59,12 @@ class Trials:
         return self._reset_j
 
     def half_width(self) -> float:
-        """Widest 95 % half-width of the set probabilities from R0; cells, not pulses, are independent."""
+        """Widest 95 % half-width of the set probabilities from R0; cells, not pulses, are independent.
+
+        Infinite while a move was seen too rarely to be used at all.
+        """
+        if rare_moves(self.counts):
+            return np.inf
         widest = 0.0
         for op in range(1, self._draft.states):
             tries, hits = self._tries[op], self._hits[op]
