@@ -15,6 +15,8 @@ from quest_lab.clock import VirtualClock
 from quest_lab.device import Scope, VoltagePulse
 from quest_lab.policy import WriteModel, solve
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
+from quest_lab.protocols.replay import replay
+from quest_lab.schedule import Schedule, synthesize
 from quest_lab.session import Session, open_bench
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.domain_wall import SITES, DomainWall, thresholds_v
@@ -100,6 +102,21 @@ def test_resets_and_pulses_are_booked_apart() -> None:
     assert (down.pulses, down.resets) == (0, CELLS)
     by_hand = 10e-9 / array.model.r0_ohm * 1.5 * CELLS  # half way along the track the conductance is 1.5 G0
     assert down.write_j == pytest.approx(by_hand, rel=0.05)
+    array.close()
+
+
+def test_a_training_replays_on_walls(tmp_path: Path) -> None:
+    session, array = session_on(5)
+    path = tmp_path / "schedule.h5"
+    synthesize(path, [(2, 2, 3, 3)], steps=6, change_rate=0.1, seed=2, image=(5, 5))
+    with Schedule.open(path) as schedule:
+        out = replay(session, schedule, characterized(5).restrict((0, 2, 4)), (1, 0, 2))
+        states = array.states(np.arange(schedule.weights))
+        levels = [(1, 0, 2).index(int(s) // 2) - 1 for s in states]
+        assert levels == schedule.final_levels.tolist()
+    assert out.diverged == 0
+    assert sum(out.steps["resets"]) > 0
+    assert sum(out.steps["field_energy_j"]) == 0.0
     array.close()
 
 
