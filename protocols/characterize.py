@@ -149,14 +149,8 @@ def _find_states(
     can, where = session.device.capabilities, np.searchsorted(cells, sample)
     low, span = base.ohm[where], base.top_ohm[where] - base.ohm[where]
     position = (stairs.ohm - low) / span
-    noise = np.maximum(base.noise * stairs.ohm / np.abs(span), _LEAST_NOISE)  # a share of R: not of one size
-    floor = float(np.median(noise))
-    tracks = (
-        (repeat[:, c], sigma[:, c])
-        for repeat, sigma in zip(position, noise, strict=True)
-        for c in range(sample.size)
-    )
-    stays = [visits(track, sigma) for track, sigma in tracks]
+    floor = max(float(np.median(base.noise * stairs.ohm / np.abs(span))), _LEAST_NOISE)
+    stays = [visits(track, floor) for repeat in position for track in repeat.T]
     centres = find_levels(np.concatenate(stays), floor)
     levels = levels_of(position.ravel(), centres, floor)
     state = np.searchsorted(levels.boundary, position)

@@ -35,15 +35,15 @@ class Levels:
         return 0.5 * (low + high)
 
 
-def visits(track: Floats, noise: float | Floats) -> Floats:
+def visits(track: Floats, noise: float) -> Floats:
     """Mean position of each stay between jumps in `track`, shape (reads,), of one cell.
 
     Consecutive reads of one landing share its residual, so they count as one observation. A jump is a read
-    further than 4.5 standard deviations `noise` (position units, of each read or all) from the mean of the stay.
+    further than 4.5 standard deviations `noise` (position units) from the mean of the stay.
     """
     means, total, count = [], 0.0, 0
-    for x, sigma in zip(track, np.broadcast_to(noise, track.shape), strict=True):
-        if count and abs(x - total / count) > _JUMP_SIGMAS * sigma * np.sqrt(1.0 + 1.0 / count):
+    for x in track:
+        if count and abs(x - total / count) > _JUMP_SIGMAS * noise * np.sqrt(1.0 + 1.0 / count):
             means.append(total / count)
             total, count = 0.0, 0
         total, count = total + x, count + 1

@@ -46,7 +46,7 @@ class DomainWall:
     t_ref_s: float = 10e-9
     r0_ohm: float = 1e6
     r0_spread: float = 0.05
-    swing: float = 1.0  # (G_K - G_0) / G_0
+    swing: float = 0.3  # (G_K - G_0) / G_0
     swing_spread: float = 0.03
     read_noise: float = 0.003
     reset: VoltagePulse = field(default_factory=lambda: VoltagePulse(-1.0, 10e-9))

@@ -86,7 +86,7 @@ def test_one_strong_negative_pulse_empties_every_cell(make: Make) -> None:
 
 
 def test_conductance_is_linear_in_the_place_with_two_nanometres_left_over(make: Make) -> None:
-    array = make(r0_spread=0.0, swing_spread=0.0)
+    array = make(r0_spread=0.0, swing=1.0, swing_spread=0.0)
     for site, volts in enumerate((0.5, 0.6, 0.7, 0.8), start=1):
         array.pulse(CELLS, volts, WIDTH_S)
         here = array.states(CELLS) == site
