@@ -108,11 +108,23 @@ def _open_arcone(*, magnet: bool) -> _Opener:
     return open_
 
 
+def _open_other(name: str) -> _Opener:
+    def open_(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
+        from quest_lab.virtual_benches import VIRTUAL_BENCHES
+
+        return VIRTUAL_BENCHES[name](cells=cells, seed=seed, cells_file=cells_file)
+
+    return open_
+
+
 BENCHES: Mapping[str, tuple[_Opener, int]] = {  # name: opener, cells by default
     "scaled": (_open_chip("scaled"), 4096),
     "lab": (_open_chip("lab"), 4096),
     "domain-wall": (_open_domain_wall, 4096),
     "virtual": (_open_virtual, 16),
+    "virtual-2700": (_open_other("virtual-2700"), 16),
+    "virtual-fast": (_open_other("virtual-fast"), 6),
+    "virtual-source-meter": (_open_other("virtual-source-meter"), 6),
     "arc-one": (_open_arcone(magnet=False), 16),
     "arc-one-magnet": (_open_arcone(magnet=True), 16),
 }

@@ -32,6 +32,7 @@ from quest_lab.sim.domain_wall_cells import DomainWallArray
 from quest_lab.sim.skmtj import SkMTJ
 from quest_lab.virtual_arcone import open_terminal_arcone, open_virtual_arcone
 from quest_lab.virtual_bench import open_virtual_bench
+from quest_lab.virtual_benches import VIRTUAL_BENCHES
 
 CELLS = 6
 SOME = np.array([4, 0, 3])
@@ -61,6 +62,13 @@ BARE: dict[str, Callable[[], Opened]] = {
     "domain-wall": _domain_wall,
     "arc-one": lambda: open_virtual_arcone(magnet=False, cells=CELLS, seed=1),
     "arc-one-magnet": lambda: open_virtual_arcone(magnet=True, cells=CELLS, seed=1),
+    **{
+        name: lambda name=name: VIRTUAL_BENCHES[name](cells=CELLS, seed=1)  # type: ignore[misc]
+        for name in ("virtual-2700", "virtual-fast", "virtual-source-meter")
+    },
+    "virtual-fast, field by gaussmeter": lambda: VIRTUAL_BENCHES["virtual-fast"](
+        cells=CELLS, seed=1, gaussmeter=True
+    ),
 }
 if sys.platform != "win32":  # which has no pseudo terminals
     BARE["arc-one, terminal"] = lambda: open_terminal_arcone(magnet=False, cells=CELLS, seed=1, reset_s=0.1)
@@ -113,8 +121,8 @@ def strong(can: Capabilities) -> VoltagePulse:
 
 
 def test_every_device_and_every_wrapper_is_here() -> None:
-    """Eleven devices bare and in each of five wrappings: a device that is left out is not tested."""
-    assert len(EVERY) == len(set(EVERY)) == 6 * (9 if sys.platform == "win32" else 11)
+    """Fifteen devices bare and in each of five wrappings: a device that is left out is not tested."""
+    assert len(EVERY) == len(set(EVERY)) == 6 * (13 if sys.platform == "win32" else 15)
     from quest_lab.session import BENCHES
 
     named = " ".join(BARE)
