@@ -23,7 +23,7 @@ from quest_lab.device import (
 )
 from quest_lab.errors import DeviceError, LimitExceeded
 from quest_lab.instruments.access import all_off
-from quest_lab.instruments.roles import CellAccess, FieldSource
+from quest_lab.instruments.roles import CellAccess, FieldSource, PulseReadAccess
 
 
 class BenchDevice:
@@ -103,9 +103,15 @@ class BenchDevice:
         try:
             for i, cell in enumerate(cells):
                 ohm = float(self._resistance_ohm[cell])
-                self._access.pulse(int(cell), pulse.amplitude_v, pulse.width_s, ohm)
-                pulsed = i + 1
+                given = (int(cell), pulse.amplitude_v, pulse.width_s, ohm)
                 energy_j[i] = pulse.amplitude_v**2 * pulse.width_s / ohm
+                if then_read and isinstance(self._access, PulseReadAccess):
+                    ohms.append(self._access.pulse_and_read(*given, at))
+                    self._resistance_ohm[cell] = ohms[-1]
+                    pulsed = i + 1
+                    continue
+                self._access.pulse(*given)
+                pulsed = i + 1
                 if then_read:
                     ohms.append(self._read(int(cell), at))
         except (DeviceError, LimitExceeded) as error:

@@ -7,7 +7,7 @@ All methods raise DeviceError naming instrument and step.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from quest_lab.device import ReadPulse
 
@@ -141,3 +141,14 @@ class CellAccess(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class PulseReadAccess(Protocol):
+    """A CellAccess that can also pulse and read in one exchange."""
+
+    def pulse_and_read(
+        self, cell: int, amplitude_v: float, width_s: float, resistance_ohm: float, at: ReadPulse, /
+    ) -> float:
+        """One pulse as `CellAccess.pulse`, then a read, ohm. Without a reading the cell is in `ambiguous`."""
+        ...

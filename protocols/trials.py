@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization, States, rare_moves
-from quest_lab.device import Applied, Cells, Device, FieldPulse, Scope, whole_domains
+from quest_lab.device import Applied, Cells, Device, Scope, VoltagePulse, whole_domains
 from quest_lab.errors import BadInput
 from quest_lab.policy import next_attempt
 
@@ -41,7 +41,7 @@ class Trials:
         self._tries = np.zeros((n, cells.size), np.int64)  # first tries at the middle attempt, from state 0
         self._hits = np.zeros((n, cells.size), np.int64)
         self._state = draft.decode(device.read(cells, draft.read))
-        self.reset_j = np.nan
+        self._reset_j = np.nan
         self.cycles = 0
 
     @property
@@ -49,6 +49,14 @@ class Trials:
         """Mean pulse energy [operation, attempt, from], NaN where never given."""
         nan = np.full(self._energy.shape, np.nan)
         return np.divide(self._energy, self._energy_n, out=nan, where=self._energy_n > 0)
+
+    @property
+    def reset_j(self) -> float:
+        """Energy of one reset: of the last field, or the mean of the pulses, which depends on the state."""
+        count = self._energy_n[0].sum()
+        if isinstance(self._draft.reset, VoltagePulse) and count and self._draft.reset_scope is Scope.CELL:
+            return float(self._energy[0].sum() / count)
+        return self._reset_j
 
     def half_width(self) -> float:
         """Widest 95 % half-width of the set probabilities from R0; cells, not pulses, are independent.
@@ -107,7 +115,7 @@ class Trials:
             return
         self._check()
         operation = self._draft.operation(op, a)
-        if isinstance(operation, FieldPulse) and self._draft.reset_scope is Scope.ARRAY:
+        if op == 0 and self._draft.reset_scope is Scope.ARRAY:
             mine = np.arange(self._cells.size)
             before = state.copy()
             self._note_reset(reset_cells(self._device, self._cells))
@@ -143,7 +151,7 @@ class Trials:
 
     def _note_reset(self, done: Applied) -> None:
         one = done.energy_j.sum() if self._draft.reset_scope is Scope.ARRAY else done.energy_j.mean()
-        self.reset_j = float(one)
+        self._reset_j = float(one)
 
 
 def reset_cells(device: Device, cells: Cells) -> Applied:

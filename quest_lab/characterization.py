@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.device import Cells, FieldPulse, Floats, Operation, Reading, ReadPulse, Scope, VoltagePulse
+from quest_lab.device import Cells, Floats, Operation, Reading, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.levels import Levels
 
@@ -32,7 +32,7 @@ class Characterization:
     chip_id: str
     set_v: Floats  # amplitude of operation 1..S-1 at the middle attempt, shape (S-1,)
     set_width_s: float
-    reset: FieldPulse
+    reset: Operation
     reset_scope: Scope
     reset_energy_j: float  # of one pulse: a cell (scope cell) or the domain (scope array)
     read: ReadPulse

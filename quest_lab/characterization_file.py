@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization
-from quest_lab.device import FieldPulse, ReadPulse, Scope
+from quest_lab.device import FieldPulse, Operation, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput
 from quest_lab.levels import Levels
 from quest_lab.runfile import open_run
@@ -41,10 +41,10 @@ _FIELDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "threshold_v": ("V", "amplitude at which each sampled cell reached each state", ("sampled", "set_state")),
     "stuck": ("", "cells that do not respond to pulses", ("stuck_cell",)),
 }
+_RESET_FIELD, _RESET_VOLTAGE = "reset_field_t", "reset_amplitude_v"  # one of the two: how cells are reset
 _ATTRS = (
     "chip_id",
     "set_width_s",
-    "reset_field_t",
     "reset_width_s",
     "reset_scope",
     "reset_energy_j",
@@ -70,7 +70,7 @@ def to_result(found: Characterization) -> Result:
         for name, (unit, meaning, dims) in _FIELDS.items()
     }
     attrs: dict[str, Any] = {
-        "reset_field_t": found.reset.field_t,
+        **_reset_size(found.reset),
         "reset_width_s": found.reset.width_s,
         "reset_scope": str(found.reset_scope),
         "read_v": found.read.amplitude_v,
@@ -92,6 +92,7 @@ def load_characterization(path: Path | str) -> Characterization:
 
 def _from_dataset(data: xr.Dataset, path: str) -> Characterization:
     missing = [n for n in _FIELDS if n not in data] + [a for a in _ATTRS if a not in data.attrs]
+    missing += [] if _RESET_VOLTAGE in data.attrs or _RESET_FIELD in data.attrs else [_RESET_FIELD]
     if missing:
         raise BadInput(f"{path}: result {NAME!r} lacks {missing[0]!r}")
     a: dict[str, Any] = dict(data.attrs)
@@ -100,7 +101,7 @@ def _from_dataset(data: xr.Dataset, path: str) -> Characterization:
         chip_id=str(a["chip_id"]),
         set_v=v["set_v"],
         set_width_s=float(a["set_width_s"]),
-        reset=FieldPulse(float(a["reset_field_t"]), float(a["reset_width_s"])),
+        reset=_reset(a),
         reset_scope=Scope(a["reset_scope"]),
         reset_energy_j=float(a["reset_energy_j"]),
         read=ReadPulse(float(a["read_v"]), float(a["read_s"])),
@@ -121,3 +122,16 @@ def _from_dataset(data: xr.Dataset, path: str) -> Characterization:
         confidence=float(a["confidence"]),
         half_width=float(a["half_width"]),
     )
+
+
+def _reset_size(reset: Operation) -> dict[str, float]:
+    if isinstance(reset, FieldPulse):
+        return {_RESET_FIELD: reset.field_t}
+    return {_RESET_VOLTAGE: reset.amplitude_v}
+
+
+def _reset(attrs: dict[str, Any]) -> Operation:
+    width_s = float(attrs["reset_width_s"])
+    if _RESET_VOLTAGE in attrs:
+        return VoltagePulse(float(attrs[_RESET_VOLTAGE]), width_s)
+    return FieldPulse(float(attrs[_RESET_FIELD]), width_s)

@@ -93,7 +93,8 @@ class Capabilities:
     """What a device can do. A protocol asks this, never what the device is.
 
     `domain` gives each cell the index of the group that one array-scope reset reaches, shape (cells,);
-    None means that all cells form one domain. `reset` is the operation that brings any state back to R0.
+    None means that all cells form one domain. `reset` is the operation that brings any state back to R0: a
+    field, or for bipolar cells a pulse of the other polarity.
     """
 
     chip_id: str
@@ -102,7 +103,7 @@ class Capabilities:
     width_s: Range
     read: ReadPulse
     read_amplitude_v: Range
-    reset: FieldPulse | None
+    reset: Operation | None
     reset_scope: Scope
     set_width_s: float
     topology: str = "isolated"

@@ -82,10 +82,30 @@ def _open_chip(preset: Literal["scaled", "lab"]) -> _Opener:
     return open_
 
 
+def _open_domain_wall(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
+    from quest_lab.sim.chip import SimulatedChip
+    from quest_lab.sim.domain_wall import DomainWall
+    from quest_lab.sim.domain_wall_cells import DomainWallArray
+
+    clock = VirtualClock()
+    chip_id = f"domain-wall-{cells}-seed{seed}"
+    array = DomainWallArray(DomainWall(), cells, seed=seed, path=cells_file, chip_id=chip_id)
+    return SimulatedChip(array, clock), clock
+
+
 def _open_virtual(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
     from quest_lab.virtual_bench import open_virtual_bench
 
     return open_virtual_bench(cells=cells, seed=seed, cells_file=cells_file)
+
+
+def _open_arcone(*, magnet: bool) -> _Opener:
+    def open_(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
+        from quest_lab.virtual_arcone import open_virtual_arcone
+
+        return open_virtual_arcone(magnet=magnet, cells=cells, seed=seed, cells_file=cells_file)
+
+    return open_
 
 
 def _open_other(name: str) -> _Opener:
@@ -100,10 +120,13 @@ def _open_other(name: str) -> _Opener:
 BENCHES: Mapping[str, tuple[_Opener, int]] = {  # name: opener, cells by default
     "scaled": (_open_chip("scaled"), 4096),
     "lab": (_open_chip("lab"), 4096),
+    "domain-wall": (_open_domain_wall, 4096),
     "virtual": (_open_virtual, 16),
     "virtual-2700": (_open_other("virtual-2700"), 16),
     "virtual-fast": (_open_other("virtual-fast"), 6),
     "virtual-source-meter": (_open_other("virtual-source-meter"), 6),
+    "arc-one": (_open_arcone(magnet=False), 16),
+    "arc-one-magnet": (_open_arcone(magnet=True), 16),
 }
 
 

@@ -18,7 +18,6 @@ from quest_lab.device import (
     Applied,
     Cells,
     Device,
-    FieldPulse,
     Reading,
     Scope,
     as_cells,
@@ -175,7 +174,7 @@ class Programmer:
 
     def _account(self, done: Applied, out: Written) -> None:
         spent = float(done.energy_j.sum())
-        if isinstance(done.operation, FieldPulse):
+        if done.operation == self._found.reset:
             out.resets += 1 if self._array else done.cells.size
             if self._array:
                 out.field_j += spent

@@ -1,4 +1,4 @@
-"""A simulated chip: `CellArray` behind the Device seam."""
+"""A simulated chip: an array of cells behind the Device seam."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ from quest_lab.device import (
     as_cells,
     check_whole_domains,
 )
-from quest_lab.sim.cells import CellArray
+from quest_lab.errors import LimitExceeded
+from quest_lab.sim.array import SimulatedCells
 
 
 class SimulatedChip:
-    """A Device over simulated cells; pulses and reads of one call happen side by side and take one width."""
+    """A Device over simulated cells; pulses and reads of one call happen side by side and take one width.
 
-    def __init__(self, array: CellArray, clock: Clock) -> None:
+    It has a magnet if its cells are reset by a field.
+    """
+
+    def __init__(self, array: SimulatedCells, clock: Clock) -> None:
         self.array = array
         self._clock = clock
         model = array.model
@@ -41,7 +45,7 @@ class SimulatedChip:
             reset=model.reset,
             reset_scope=model.reset_scope,
             set_width_s=model.t_ref_s,
-            field_t=Range(-0.5, 0.5),
+            field_t=Range(-0.5, 0.5) if isinstance(model.reset, FieldPulse) else None,
             simulated=True,
         )
 
@@ -76,6 +80,8 @@ class SimulatedChip:
         self.array.close()
 
     def _field(self, pulse: FieldPulse, cells: Cells) -> Floats:
+        if self._capabilities.field_t is None:
+            raise LimitExceeded(f"field_t={pulse.field_t}: chip {self.array.chip_id} has no magnet (T)")
         check_whole_domains(self._capabilities, cells)
         self.array.field(cells, pulse.field_t, pulse.width_s)
         shared = self._capabilities.reset_scope is Scope.ARRAY

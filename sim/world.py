@@ -15,7 +15,7 @@ import numpy as np
 from quest_lab.clock import Clock
 from quest_lab.device import Cells, ReadPulse
 from quest_lab.fixture import Crosspoint, SignalPath, Wiring
-from quest_lab.sim.cells import CellArray
+from quest_lab.sim.array import SimulatedCells
 from quest_lab.sim.magnet import Coil, Magnet
 
 OPEN_CIRCUIT_OHM = 1e12
@@ -58,7 +58,7 @@ class World:
 
     def __init__(
         self,
-        array: CellArray,
+        array: SimulatedCells,
         clock: Clock,
         wiring: Wiring,
         *,

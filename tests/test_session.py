@@ -65,7 +65,10 @@ def test_every_bench_opens_applies_and_reads(name: str) -> None:
 
 def test_an_unknown_bench_is_answered_with_the_known_ones() -> None:
     with (
-        pytest.raises(BadInput, match="'scald': not known; there are lab, scaled, virtual"),
+        pytest.raises(
+            BadInput,
+            match="'scald': not known; there are arc-one, arc-one-magnet, domain-wall, lab, scaled, virtual",
+        ),
         open_bench("scald"),
     ):
         pass

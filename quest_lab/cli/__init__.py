@@ -33,11 +33,14 @@ app.add_typer(sim.app, name="sim")
 
 
 class DeviceName(StrEnum):
-    """The chips that come with quest-lab: two simulated presets, and the virtual bench of instruments."""
+    """The chips that come with quest-lab: simulated ones, and virtual benches of instruments."""
 
     SCALED = "scaled"
     LAB = "lab"
+    DOMAIN_WALL = "domain-wall"
     VIRTUAL = "virtual"
+    ARC_ONE = "arc-one"
+    ARC_ONE_MAGNET = "arc-one-magnet"
 
 
 class DatasetName(StrEnum):
@@ -77,7 +80,10 @@ def _positive(value: float) -> float:
 
 
 Device = Annotated[
-    DeviceName, typer.Argument(metavar="DEVICE", help="The chip to drive: scaled, lab or virtual.")
+    DeviceName,
+    typer.Argument(
+        metavar="DEVICE", help=f"The chip to drive: {', '.join(name.value for name in DeviceName)}."
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]

@@ -11,7 +11,7 @@ from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import to_result
 from quest_lab.cli.common import energy, percent, print_table
 from quest_lab.cli.progress import progress
-from quest_lab.device import Scope
+from quest_lab.device import FieldPulse, Scope
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.staircase import staircase_result
 from quest_lab.ranking import reset_energies, single_cell_cost
@@ -109,7 +109,9 @@ def print_matrix(found: Characterization, names: tuple[int, ...]) -> None:
     """E[from, to] of the states in use: pulses alone and with verify reads."""
     cost, (one, field) = single_cell_cost(found), reset_energies(found)
     header = ("from \\ to", *(f"R{s}" for s in names))
-    note = f"Reset of one cell: {energy(one)} (assumed parameter of the simulated cell)."
+    by_field = isinstance(found.reset, FieldPulse)
+    origin = "assumed parameter of the simulated cell" if by_field else "mean of the reset pulses given"
+    note = f"Reset of one cell: {energy(one)} ({origin})."
     if found.reset_scope is Scope.ARRAY:
         note = (
             f"This chip's field resets all cells at once ({energy(field)}): the matrix is what a reset of single "

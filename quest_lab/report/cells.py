@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from quest_lab.characterization import RSTD_PROBABILITY, Characterization
 from quest_lab.characterization_file import NAME, load_characterization
+from quest_lab.device import FieldPulse
 from quest_lab.report import rstd, style
 from quest_lab.report.numbers import percent, quantity, state_names
 from quest_lab.report.page import Block, Numbers, Picture, Section, Text
@@ -157,7 +158,7 @@ def _table(found: Characterization) -> Numbers:
     for s in range(found.states):
         position = f"{round(float(found.levels.mean[s]), 3) + 0.0:.3f}".replace("-", "−")  # + 0: no −0.000
         rows.append((
-            f"R{s}", f"{found.resistance_ohm[s]:.0f}", f"{found.set_v[s - 1]:.3f} V" if s else "reset field",
+            f"R{s}", f"{found.resistance_ohm[s]:.0f}", f"{found.set_v[s - 1]:.3f} V" if s else _reset(found),
             percent(float(landed[s])) if s else "", position, f"{found.levels.std[s]:.3f}",
             f"{found.repeat_std[s]:.3f}",
             f"{found.levels.decoding_error[s - 1]:.1e}" if s else "",
@@ -181,6 +182,10 @@ def _table(found: Characterization) -> Numbers:
     return Numbers(f"States of {found.chip_id}", header, rows, note)
 
 
+def _reset(found: Characterization) -> str:
+    return "reset field" if isinstance(found.reset, FieldPulse) else "reset pulse"
+
+
 def _diagrams(found: Characterization, used: list[tuple[int, ...]], chip: str) -> list[Block]:
     if not used and found.states > 3:
         used = [(0, (found.states - 1) // 2, found.states - 1)]
@@ -193,7 +198,7 @@ def _diagrams(found: Characterization, used: list[tuple[int, ...]], chip: str) -
             f"Resistance-state transition diagram (RSTD), chip {chip}",
             "An edge is a direct operation that lands with at least probability "
             f"{RSTD_PROBABILITY:g} at the lower end of its 95 % interval. Blue, above: set pulses; red, below: "
-            "the reset field, which lands on R0 only. A transition down to any other state has no direct edge: "
+            f"the {_reset(found)}, which lands on R0 only. A transition down to any other state has no direct edge: "
             f"it is indirect, a reset and then a set pulse (as R2→R1 in QUEST).{restricted} Numbers on edges: "
             "probability at the first try, energy of the pulse or of one reset.",
             partial(_rstd, found, parts[:2]),

@@ -86,6 +86,6 @@ def legend() -> list[Line2D]:
     """What the colours mean."""
     return [
         Line2D([], [], color=style.BLUE, label="set pulse, direct"),
-        Line2D([], [], color=style.RED, label="reset field, direct"),
+        Line2D([], [], color=style.RED, label="reset, direct"),
         Line2D([], [], color=style.GREY, linestyle=(0, (4, 3)), label="indirect: reset, then set pulse"),
     ]

@@ -1,0 +1,124 @@
+"""The file that simulated cells live in: a page of JSON, then one memory-mapped column per quantity.
+
+Like a real chip it survives the program that drives it, killed or not. The page says which chip it is; it is
+written last, so a file whose maker was killed before has none, and is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.errors import BadInput
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_HEADER_BYTES = 4096
+
+
+class CellFile:
+    """Columns of `cells` entries each, of the given `dtypes`; without a `path` in a temporary file.
+
+    `kind` names the layout, `model` the parameters of the law. `fresh`: it was made just now, its columns are
+    zeros, and whoever made it fills them and calls `finish`. Raises BadInput for the file of another chip.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        model: DataclassInstance,
+        cells: int,
+        dtypes: Sequence[str],
+        *,
+        seed: int,
+        path: Path | None,
+        chip_id: str | None,
+    ) -> None:
+        if cells < 1:
+            raise BadInput(f"cells={cells}: a chip has at least 1 cell")
+        if not 0 <= seed < 2**63:
+            raise BadInput(f"seed={seed}: want 0..2^63-1")
+        self.chip_id = chip_id or f"simulated-{cells}-seed{seed}"
+        self._cells, self._dtypes = cells, tuple(dtypes)
+        said = json.loads(json.dumps(asdict(model)))
+        self._header = {
+            "format": kind, "chip_id": self.chip_id, "cells": cells, "seed": seed, "model": said
+        }  # fmt: skip
+        self._temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) if path is None else None
+        self.path = Path(self._temporary.name) / "chip.cells" if self._temporary else Path(path or "")
+        self.fresh = not self.path.exists()
+        if self.fresh:
+            self._lay_out()
+        else:
+            self._check_header()
+        self._maps = self._map()
+
+    @property
+    def columns(self) -> list[NDArray[Any]]:
+        """The columns as plain arrays on the file's memory, in the order of `dtypes`."""
+        return [np.asarray(column) for column in self._maps]
+
+    def finish(self) -> None:
+        """Write the page that makes a fresh file valid."""
+        text = json.dumps(self._header).encode()
+        if len(text) > _HEADER_BYTES:
+            raise BadInput(f"{self.path}: header of {len(text)} bytes, limit {_HEADER_BYTES} bytes")
+        with self.path.open("r+b") as file:
+            file.write(text.ljust(_HEADER_BYTES))
+
+    def close(self) -> None:
+        """Write the cells back; removes a temporary file. Idempotent."""
+        for column in self._maps:
+            column.flush()
+        self._maps = []
+        if self._temporary:
+            self._temporary.cleanup()
+
+    @property
+    def _bytes(self) -> int:
+        return _HEADER_BYTES + sum(_padded(self._cells * np.dtype(d).itemsize) for d in self._dtypes)
+
+    def _map(self) -> list[np.memmap[Any, Any]]:
+        maps, offset = [], _HEADER_BYTES
+        for dtype in self._dtypes:
+            column: np.memmap[Any, Any] = np.memmap(self.path, dtype, "r+", offset, (self._cells,))
+            maps.append(column)
+            offset += _padded(column.nbytes)
+        return maps
+
+    def _lay_out(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("xb") as file:
+            file.truncate(self._bytes)
+
+    def _check_header(self) -> None:
+        if not self.path.is_file():
+            raise BadInput(f"{self.path}: not a file")
+        with self.path.open("rb") as file:
+            raw = file.read(_HEADER_BYTES)
+        try:
+            there = json.loads(raw)
+        except ValueError:
+            there = None
+        kind = str(self._header["format"])
+        if not isinstance(there, dict) or not str(there.get("format")).startswith("quest-lab-"):
+            raise BadInput(f"{self.path}: not a file of simulated cells, or one that was never finished")
+        if there["format"] != kind:
+            raise BadInput(f"{self.path}: holds {there['format']}, this chip wants {kind}")
+        for key, want in self._header.items():
+            if there.get(key) != want:
+                raise BadInput(f"{self.path}: {key} is {there.get(key)!r}, this chip wants {want!r}")
+        if (size := self.path.stat().st_size) != self._bytes:
+            raise BadInput(f"{self.path}: {size} bytes, want {self._bytes} bytes: truncated")
+
+
+def _padded(nbytes: int) -> int:
+    return -(-nbytes // 8) * 8
