@@ -24,6 +24,7 @@ class FieldCalibration:
     ramp_step_a: float = 0.5
     settle_s: float = 2e-4  # from the last step of a ramp to the current being there
     tolerance: float = 0.01  # of the current, before the flat top begins
+    polarity: int = 1  # sign of the field for a positive current
 
     def __post_init__(self) -> None:
         for name in ("tesla_per_ampere", "limit_a", "compliance_v", "ramp_a_per_s", "ramp_step_a"):
@@ -63,7 +64,7 @@ class KepcoMagnet:
 
     def pulse(self, field_t: float, width_s: float) -> float:
         """Ramp, check the current, hold, ramp to zero; returns I^2 R t of the flat top, joule."""
-        ampere = field_t / self.calibration.tesla_per_ampere
+        ampere = self.calibration.polarity * field_t / self.calibration.tesla_per_ampere
         if abs(ampere) > self.calibration.limit_a * (1 + 1e-9):
             raise LimitExceeded(f"field_t={field_t}: above {self.calibration.limit_t} T of this magnet")
         if not self._on:
