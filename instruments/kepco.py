@@ -9,6 +9,7 @@ from pymeasure.instruments.kepco import KepcoBOP3612
 
 from quest_lab.clock import Clock
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
+from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
 
@@ -78,6 +79,17 @@ class KepcoMagnet:
             self.off()
             raise
         return ampere**2 * self.calibration.coil_ohm * width_s
+
+    def read_back(self) -> list[Setting]:
+        """What the supply says of its compliance and current, against what was set."""
+        with self._line.step("read back"):
+            volts = float(self._line.ask("VOLT?", "read back"))
+            ampere = float(self._line.ask("CURR?", "read back"))
+        compliance_v = self.calibration.compliance_v
+        return [
+            Setting("compliance", compliance_v, volts, "V"),
+            Setting("current set point", 0.0, ampere, "A"),
+        ]
 
     def off(self) -> None:
         """Ramp from the last set point, then open. If 0 A cannot be sent, twice, the output stays closed."""

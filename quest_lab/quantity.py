@@ -47,7 +47,7 @@ def _converted(number: float, written: str, unit: str, want: str) -> float:
     import pint
 
     try:
-        value = float(_registry().Quantity(number, written).to(unit).magnitude)
+        value = float(f"{_registry().Quantity(number, written).to(unit).magnitude:.15g}")  # 100 ns is 1e-7 s
     except pint.DimensionalityError:
         raise ValueError(f"is in {written}, which cannot be {unit}; {want}") from None
     except Exception:  # pint's parser raises whatever Python's tokeniser does

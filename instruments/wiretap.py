@@ -1,0 +1,28 @@
+"""Hears every word between a pymeasure driver and its instrument, through the adapter's own logger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+Heard: TypeAlias = Callable[[str, str, str], None]
+"""Called with the instrument's name, "write" or "read", and the words."""
+
+
+class _Tap(logging.Handler):
+    def __init__(self, name: str, heard: Heard) -> None:
+        super().__init__(logging.DEBUG)
+        self._name, self._heard = name, heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        direction = "write" if str(record.msg).startswith("WRITE") else "read"
+        words = record.args[0] if isinstance(record.args, tuple) and record.args else ""
+        self._heard(self._name, direction, words if isinstance(words, str) else repr(words))
+
+
+def tap(instrument: Any, name: str, heard: Heard) -> None:
+    """From now on `heard` is told every exchange of this instrument."""
+    logger = logging.Logger(f"wire of {name}", logging.DEBUG)  # its own: pymeasure's is shared by all
+    logger.addHandler(_Tap(name, heard))
+    instrument.adapter.log = logger
