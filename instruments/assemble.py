@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 from pymeasure.instruments.agilent import Agilent33500
 from pymeasure.instruments.keithley import Keithley2400
 from pymeasure.instruments.kepco import KepcoBOP3612
-from pyvisa.highlevel import VisaLibraryBase
 
 from quest_lab.benchfile import Bench, BenchFile, FieldSection, highest_field_t
 from quest_lab.benchfile import Instrument as Section
@@ -24,7 +23,7 @@ from quest_lab.instruments.keithley2400 import SourceMeter2400
 from quest_lab.instruments.keithley7001 import Keithley7001, MatrixSwitch7001
 from quest_lab.instruments.kepco import FieldCalibration, KepcoMagnet
 from quest_lab.instruments.roles import ReadsBack
-from quest_lab.instruments.visa import Line, open_instrument
+from quest_lab.instruments.visa import Library, Line, open_instrument
 from quest_lab.instruments.wiretap import Heard, tap
 
 Instruments: TypeAlias = Mapping[str, Any]
@@ -46,7 +45,7 @@ class Assembly:
     roles: Mapping[str, ReadsBack]
 
 
-def connect(role: str, section: Any, library: VisaLibraryBase | str, heard: Heard | None = None) -> Any:
+def connect(role: str, section: Any, library: Library, heard: Heard | None = None) -> Any:
     """Open one instrument of the file; nothing is sent. Raises DeviceError."""
     instrument = open_instrument(DRIVERS[section.driver], section.address, library)
     if heard is not None:
@@ -71,9 +70,7 @@ def matches(identity: str, found: str) -> bool:
     return [field.strip() for field in found.split(",")][: len(wanted)] == wanted
 
 
-def connect_all(
-    file: BenchFile, library: VisaLibraryBase | str, heard: Heard | None = None
-) -> dict[str, Any]:
+def connect_all(file: BenchFile, library: Library, heard: Heard | None = None) -> dict[str, Any]:
     """Open all instruments of the file and compare their identities; closes them again if one is wrong."""
     opened: dict[str, Any] = {}
     try:
@@ -110,9 +107,7 @@ def assemble(
         line_hz=bench.devices.meter.mains_hz,
     )
     wiring = bench.wiring.wiring()
-    switch = MatrixSwitch7001(
-        instruments["switch"], wiring, clock, settle_s=bench.devices.switch.settle_s
-    )
+    switch = MatrixSwitch7001(instruments["switch"], wiring, clock, settle_s=bench.devices.switch.settle_s)
     magnet = _magnet(bench, instruments.get("magnet"), clock)
     access = MatrixAccess(pulser, meter, switch, wiring=wiring, path=bench.signal_path.signal_path())
     capabilities = _capabilities(bench, chip_id, limit_v)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pyvisa.errors import VisaIOError
 from pyvisa.highlevel import VisaLibraryBase
@@ -13,6 +13,8 @@ from pyvisa.highlevel import VisaLibraryBase
 from quest_lab.errors import DeviceError
 
 T = TypeVar("T")
+Library: TypeAlias = VisaLibraryBase | str
+"""A virtual VISA library, or the name of a real one."""
 NO_HARDWARE = "QUEST_LAB_NO_HARDWARE"
 
 

@@ -18,7 +18,7 @@ class _Tap(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         direction = "write" if str(record.msg).startswith("WRITE") else "read"
         words = record.args[0] if isinstance(record.args, tuple) and record.args else ""
-        self._heard(self._name, direction, words if isinstance(words, str) else repr(words))
+        self._heard(self._name, direction, words.rstrip("\r\n") if isinstance(words, str) else repr(words))
 
 
 def tap(instrument: Any, name: str, heard: Heard) -> None:

@@ -21,9 +21,8 @@ from quest_lab.errors import DeviceError
 from quest_lab.limits import Limit, Limits
 
 if TYPE_CHECKING:
-    from pyvisa.highlevel import VisaLibraryBase
-
     from quest_lab.instruments.bench import BenchDevice
+    from quest_lab.instruments.visa import Library
     from quest_lab.instruments.wiretap import Heard
 
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 class Site:
     """Where a bench file's instruments are reached: a library, its clock, its chip, and how to leave."""
 
-    library: VisaLibraryBase | str
+    library: Library
     clock: Clock
     chip_id: str
     release: Callable[[], None]
@@ -66,7 +65,7 @@ def open_site(
     *,
     hardware: bool = False,
     cells_file: Path | None = None,
-    library: VisaLibraryBase | None = None,
+    library: Library | None = None,
 ) -> Site:
     """The twin of the file, or, with `hardware`, its instruments, locked for this process.
 
@@ -93,7 +92,7 @@ def open_file_bench(
     hardware: bool = False,
     cells_file: Path | None = None,
     heard: Heard | None = None,
-    library: VisaLibraryBase | None = None,
+    library: Library | None = None,
 ) -> tuple[BenchDevice, Clock]:
     """A bench over the file, identities confirmed, set up and safe. `heard` is told every exchange."""
     from quest_lab.instruments.assemble import assemble, connect_all, disconnect

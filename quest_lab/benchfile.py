@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -21,6 +22,16 @@ from quest_lab.quantity import Unit
 
 _PLACE = re.compile(r"([12])!(\d+)(?::([12])!(\d+))?")
 _SLOTS, _ROWS, _COLUMNS = 2, 4, 10  # of a 7001 with 7012 cards
+
+
+def _quantity(default: str, **more: Any) -> Any:
+    """A key with a default, written as in the file."""
+    return Field(default, **more)
+
+
+def _section_of(model: Callable[[], BaseModel]) -> Any:
+    """A section that may be left out."""
+    return Field(default_factory=model)
 
 
 class Section(BaseModel):
@@ -42,8 +53,7 @@ class Instrument(Section):
 class PulserLimits(Section):
     """Limits that the pulse generator itself keeps."""
 
-    open_circuit_v: Annotated[float, Unit("V", above=0.0)] | None = Field(
-        None, alias="open_circuit", description="highest open-circuit volts; default: limits.amplitude over "
+    open_circuit_v: Annotated[float, Unit("V", above=0.0)] | None = Field(default=None, alias="open_circuit", description="highest open-circuit volts; default: limits.amplitude over "
         "the attenuation, so that not even an open cell sees more",
     )  # fmt: skip
 
@@ -52,35 +62,35 @@ class Pulser(Instrument):
     """The pulse generator."""
 
     driver: Literal["agilent33500"]
-    limits: PulserLimits = Field(default_factory=PulserLimits)
+    limits: PulserLimits = _section_of(PulserLimits)
 
 
 class MeterLimits(Section):
     """Limits that the source meter itself keeps."""
 
-    compliance_a: Annotated[float, Unit("A", low=1e-6, high=1.0)] = Field("0.1 mA", alias="compliance")
+    compliance_a: Annotated[float, Unit("A", low=1e-6, high=1.0)] = _quantity("0.1 mA", alias="compliance")
 
 
 class Meter(Instrument):
     """The source meter that reads resistances."""
 
     driver: Literal["keithley2400"]
-    mains_hz: Annotated[float, Unit("Hz", low=45.0, high=65.0)] = Field("50 Hz", alias="mains")
-    limits: MeterLimits = Field(default_factory=MeterLimits)
+    mains_hz: Annotated[float, Unit("Hz", low=45.0, high=65.0)] = _quantity("50 Hz", alias="mains")
+    limits: MeterLimits = _section_of(MeterLimits)
 
 
 class Switch(Instrument):
     """The matrix that joins instruments and cells."""
 
     driver: Literal["keithley7001"]
-    settle_s: Annotated[float, Unit("s", low=3e-3, high=1.0)] = Field("5 ms", alias="settle")
+    settle_s: Annotated[float, Unit("s", low=3e-3, high=1.0)] = _quantity("5 ms", alias="settle")
 
 
 class MagnetLimits(Section):
     """Limits of the magnet's supply."""
 
     current_a: Annotated[float, Unit("A", above=0.0, high=12.0)] = Field(alias="current")
-    voltage_v: Annotated[float, Unit("V", above=0.0, high=36.0)] = Field("36 V", alias="voltage")
+    voltage_v: Annotated[float, Unit("V", above=0.0, high=36.0)] = _quantity("36 V", alias="voltage")
 
 
 class Magnet(Instrument):
@@ -107,14 +117,14 @@ class Devices(Section):
 class PathSection(Section):
     """The electrical way from the generator to the cell."""
 
-    source_impedance_ohm: Annotated[float, Unit("ohm", low=0.0, high=1e5)] = Field(
+    source_impedance_ohm: Annotated[float, Unit("ohm", low=0.0, high=1e5)] = _quantity(
         "50 ohm", alias="source_impedance"
     )
-    displayed_load_ohm: Annotated[float, Unit("ohm", low=1.0, high=1e4)] | Literal["infinite"] = Field(
+    displayed_load_ohm: Annotated[float, Unit("ohm", low=1.0, high=1e4)] | Literal["infinite"] = _quantity(
         "infinite", alias="displayed_load", description='the generator\'s load setting: "infinite" or ohms'
     )
     attenuation: float = Field(1.0, gt=0.0, le=1.0, description="volts out per volt in; 20 dB is 0.1")
-    series_resistance_ohm: Annotated[float, Unit("ohm", low=0.0, high=1e6)] = Field(
+    series_resistance_ohm: Annotated[float, Unit("ohm", low=0.0, high=1e6)] = _quantity(
         "0 ohm", alias="series_resistance"
     )
     buffered: bool = Field(False, description="a unity-gain buffer stands at the fixture: no divider")
@@ -160,7 +170,7 @@ class Topology(Section):
     """How the cells hang together."""
 
     kind: Literal["isolated", "1T1R", "passive"] = Field(
-        "isolated", description="isolated cells, 1T1R, or a passive crossbar (not supported yet)"
+        default="isolated", description="isolated cells, 1T1R, or a passive crossbar (not supported yet)"
     )
     bias_scheme: Literal["V/2", "V/3", "grounded", "floating"] | None = None
 
@@ -197,10 +207,10 @@ class LimitsSection(Section):
     width_s: Annotated[tuple[float, float], Unit("s", above=0.0, pair=True)] = Field(alias="width")
     read_amplitude_v: Annotated[float, Unit("V", above=0.0, high=20.0)] = Field(alias="read_amplitude")
     energy_j: Annotated[float, Unit("J", above=0.0)] | None = Field(
-        None, alias="energy", description="highest energy of a pulse, V^2 t over the least resistance"
+        default=None, alias="energy", description="highest energy of a pulse, V^2 t over the least resistance"
     )
     field_t: Annotated[float, Unit("T", above=0.0, high=10.0)] | None = Field(
-        None, alias="field", description="highest field, of either sign"
+        default=None, alias="field", description="highest field, of either sign"
     )
 
 
@@ -224,8 +234,8 @@ class FieldSection(Section):
     tesla_per_ampere: Annotated[float, Unit("T/A", above=0.0)]
     coil_resistance_ohm: Annotated[float, Unit("ohm", above=0.0)] = Field(alias="coil_resistance")
     ramp_a_per_s: Annotated[float, Unit("A/s", above=0.0)] = Field(alias="ramp")
-    ramp_step_a: Annotated[float, Unit("A", above=0.0)] = Field("0.5 A", alias="ramp_step")
-    settle_s: Annotated[float, Unit("s", low=0.0)] = Field("0.2 ms", alias="settle")
+    ramp_step_a: Annotated[float, Unit("A", above=0.0)] = _quantity("0.5 A", alias="ramp_step")
+    settle_s: Annotated[float, Unit("s", low=0.0)] = _quantity("0.2 ms", alias="settle")
     polarity: Literal[1, -1] = Field(1, description="sign of the field at the chip for a positive current")
     reset_scope: Literal["array", "cell"] = "array"
     reset: Reset
@@ -240,7 +250,7 @@ class FieldSection(Section):
 class Conditions(Section):
     """What surrounds the chip: kept with every run."""
 
-    bias_field_t: Annotated[float, Unit("T")] = Field("0 T", alias="bias_field")
+    bias_field_t: Annotated[float, Unit("T")] = _quantity("0 T", alias="bias_field")
     temperature_k: Annotated[float, Unit("K", above=0.0)] = Field(alias="temperature")
 
 
@@ -249,7 +259,9 @@ class Twin(Section):
 
     preset: Literal["lab", "scaled"]
     seed: int = Field(0, ge=0, lt=2**63, description="fabricates the twin's cells")
-    cells_file: str | None = Field(None, description="keeps the cells between runs; beside the bench file")
+    cells_file: str | None = Field(
+        default=None, description="keeps the cells between runs; beside the bench file"
+    )
 
 
 class Bench(Section):
@@ -261,7 +273,7 @@ class Bench(Section):
     devices: Devices
     signal_path: PathSection
     wiring: WiringSection
-    topology: Topology = Field(default_factory=Topology)
+    topology: Topology = _section_of(Topology)
     limits: LimitsSection
     read: Read
     field: FieldSection | None = None
@@ -295,11 +307,6 @@ class BenchFile:
             "bench_file_name": self.path.name,
             "bench_file_sha256": self.sha256,
         }
-
-
-def is_bench_file(name: str) -> bool:
-    """Whether a DEVICE argument means a file."""
-    return name.endswith(".toml")
 
 
 def load_bench(path: Path | str) -> BenchFile:
@@ -395,7 +402,9 @@ def _problem(error: Any) -> str:
         return f"{key}={error['input']!r}: unknown key; known here: {', '.join(_keys(loc[:-1]))}"
     if kind == "value_error":
         text = str(error["ctx"]["error"])
-        return f"{key}={text}" if text.startswith(repr(error["input"])) else ": ".join(filter(None, (key, text)))
+        return (
+            f"{key}={text}" if text.startswith(repr(error["input"])) else ": ".join(filter(None, (key, text)))
+        )
     return f"{key}={error['input']!r}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
