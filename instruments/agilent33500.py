@@ -51,8 +51,8 @@ class PulseGenerator33500:
         if not math.isclose(min(load_ohm, SHOWN_AS_INFINITE), min(self._load_ohm, SHOWN_AS_INFINITE)):
             wanted = "infinity" if self._load_ohm == math.inf else f"{self._load_ohm:g} ohm"
             raise DeviceError(f"33500: set up: displayed load reads back as {load_ohm} ohm, not {wanted}")
-        lowest, highest = MINIMUM_OPEN_V * self._shown, self._limit_v * self._shown
-        limits = f"SOUR1:VOLT:HIGH {lowest:.9g};LOW 0;LIM:HIGH {highest:.9g};LOW 0"
+        lowest, highest = self._volts(MINIMUM_OPEN_V), self._volts(self._limit_v)
+        limits = f"SOUR1:VOLT:HIGH {lowest};LOW 0;LIM:HIGH {highest};LOW 0"
         self._line.ask_ok(limits + ";:SOUR1:VOLT:LIM:STAT 1", "set limits")
         with self._line.step("set up"):
             channel.shape = "PULS"
@@ -74,7 +74,7 @@ class PulseGenerator33500:
             )
         changed = self._armed
         self._armed = None
-        command = f"SOUR1:VOLT:HIGH {open_v * self._shown:.9g};LOW 0"
+        command = f"SOUR1:VOLT:HIGH {self._volts(open_v)};LOW 0"
         if changed is None or changed[1] != width_s:
             command += f";:SOUR1:FUNC:PULS:{_timing(width_s)}"
         self._line.ask_ok(command, f"arm {open_v:.6g} V, {width_s:.6g} s")
@@ -106,6 +106,10 @@ class PulseGenerator33500:
 
     def close(self) -> None:
         self._line.close()
+
+    def _volts(self, open_v: float) -> str:
+        """Open-circuit volts as the instrument shows them, digits enough to pass no limit by rounding."""
+        return f"{open_v * self._shown:.12g}"
 
 
 def _timing(width_s: float) -> str:

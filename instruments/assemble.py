@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from pymeasure.instruments import Instrument
 from pymeasure.instruments.agilent import Agilent33500
 from pymeasure.instruments.keithley import Keithley2400
 from pymeasure.instruments.kepco import KepcoBOP3612
@@ -45,23 +46,42 @@ class Assembly:
     roles: Mapping[str, ReadsBack]
 
 
-def connect(role: str, section: Any, library: Library, heard: Heard | None = None) -> Any:
-    """Open one instrument of the file; nothing is sent. Raises DeviceError."""
-    instrument = open_instrument(DRIVERS[section.driver], section.address, library)
-    if heard is not None:
-        tap(instrument, role, heard)
-    return instrument
+def confirm(role: str, section: Section, library: Library, heard: Heard | None = None) -> str:
+    """Ask who is there, by a bare connection: some drivers send settings as soon as they exist.
 
-
-def confirm(role: str, section: Section, instrument: Any) -> str:
-    """Ask who is there. DeviceError unless it is the instrument the file names; nothing else is sent."""
-    found = Line(role, instrument).identify()
+    Raises DeviceError unless it is the instrument that the file names; nothing else is sent.
+    """
+    line = Line(role, open_instrument(_tapped(_bare, role, heard), section.address, library))
+    try:
+        found = line.identify()
+    finally:
+        line.close()
     if not matches(section.identity, found):
         raise DeviceError(
             f"devices.{role}: {found!r} answers at {section.address}, the bench file wants "
             f"identity = {section.identity!r}: not touched"
         )
     return found
+
+
+def connect(role: str, driver: str, address: str, library: Library, heard: Heard | None = None) -> Any:
+    """The driver of an instrument whose identity is confirmed. Raises DeviceError."""
+    return open_instrument(_tapped(DRIVERS[driver], role, heard), address, library)
+
+
+def _bare(address: str, **kwargs: Any) -> Any:
+    ends = {"read_termination": "\n", "write_termination": "\n"}
+    return Instrument(address, "unknown", includeSCPI=False, **ends, **kwargs)
+
+
+def _tapped(driver: Callable[..., Any], role: str, heard: Heard | None) -> Callable[..., Any]:
+    def make(address: str, **kwargs: Any) -> Any:
+        instrument = driver(address, **kwargs)
+        if heard is not None:
+            tap(instrument, role, heard)
+        return instrument
+
+    return make
 
 
 def matches(identity: str, found: str) -> bool:
@@ -71,13 +91,14 @@ def matches(identity: str, found: str) -> bool:
 
 
 def connect_all(file: BenchFile, library: Library, heard: Heard | None = None) -> dict[str, Any]:
-    """Open all instruments of the file and compare their identities; closes them again if one is wrong."""
+    """Open all instruments of the file. Every identity is right before the first driver is made."""
+    sections = file.bench.devices.named()
     opened: dict[str, Any] = {}
+    for role, section in sections.items():
+        confirm(role, section, library, heard)
     try:
-        for role, section in file.bench.devices.named().items():
-            opened[role] = connect(role, section, library, heard)
-        for role, section in file.bench.devices.named().items():
-            confirm(role, section, opened[role])
+        for role, section in sections.items():
+            opened[role] = connect(role, section.driver, section.address, library, heard)
     except BaseException:
         disconnect(opened)
         raise

@@ -29,8 +29,11 @@ def open_instrument(
         raise DeviceError(f"{address}: not opened, {NO_HARDWARE} is set")
     try:
         return driver(address, visa_library=library, timeout=round(timeout_s * 1e3))
-    except VisaIOError as error:
-        raise DeviceError(f"{address}: cannot be opened: {error}") from error
+    except (VisaIOError, ValueError, OSError) as error:  # the last two: a backend without what it needs
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DeviceError(
+            f"{address}: cannot be opened with VISA {library or 'default'}: {reason}"
+        ) from error
 
 
 class Line:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -46,45 +46,39 @@ def check_bench(
     library: Library | None = None,
 ) -> list[Finding]:
     """Every finding, in order. Everything is off and closed at the end, however it ends."""
-    found: list[Finding] = []
     with ExitStack() as stack:
         site = open_site(file, hardware=hardware, cells_file=cells_file, library=library)
         stack.callback(site.release)
-        instruments: dict[str, Any] = {}
-        stack.callback(_disconnect, instruments)
-        found += _identities(file, site, instruments, heard)
+        found = list(_identities(file, site, heard))
         if all(f.right for f in found):
-            found += _acting(file, site, instruments)
+            found += _acting(file, site, heard)
     return found
 
 
-def _disconnect(instruments: dict[str, Any]) -> None:
-    from quest_lab.instruments.assemble import disconnect
-
-    disconnect(instruments)
-
-
-def _identities(
-    file: BenchFile, site: Site, instruments: dict[str, Any], heard: Heard | None
-) -> Iterator[Finding]:
+def _identities(file: BenchFile, site: Site, heard: Heard | None) -> Iterator[Finding]:
     """One for each instrument, also after one that is wrong."""
-    from quest_lab.instruments.assemble import confirm, connect
+    from quest_lab.instruments.assemble import confirm
 
     for role, section in file.bench.devices.named().items():
         what = f"{role}: {section.driver} at {section.address}"
         try:
-            instruments[role] = connect(role, section, site.library, heard)
-            yield Finding(what, section.identity, confirm(role, section, instruments[role]), True)
+            yield Finding(what, section.identity, confirm(role, section, site.library, heard), True)
         except DeviceError as error:
             yield Finding(what, section.identity, str(error), False)
 
 
-def _acting(file: BenchFile, site: Site, instruments: dict[str, Any]) -> Iterator[Finding]:
-    """Set up, read back, read the cells; all off afterwards."""
-    from quest_lab.instruments.assemble import assemble
+def _acting(file: BenchFile, site: Site, heard: Heard | None) -> Iterator[Finding]:
+    """Set up, read back, read the cells; all off and closed afterwards."""
+    from quest_lab.instruments.assemble import assemble, connect_all
 
-    made = assemble(file, instruments, site.clock, chip_id=site.chip_id)
     try:
+        instruments = connect_all(file, site.library, heard)
+        made = assemble(file, instruments, site.clock, chip_id=site.chip_id)
+    except DeviceError as error:
+        yield Finding("connect", "no error", str(error), False)
+        return
+    with ExitStack() as stack:
+        stack.callback(made.device.close)
         try:
             made.device.set_up()
         except DeviceError as error:
@@ -94,9 +88,7 @@ def _acting(file: BenchFile, site: Site, instruments: dict[str, Any]) -> Iterato
         yield from settings
         if all(f.right for f in settings):
             yield from _cells(file, made)
-    finally:
-        made.device.safe_state()
-    yield Finding("outputs", "off", "off", True)
+    yield Finding("everything", "off and closed", "off and closed", True)
 
 
 def _read_back(made: Assembly) -> Iterator[Finding]:

@@ -53,9 +53,12 @@ class Instrument(Section):
 class PulserLimits(Section):
     """Limits that the pulse generator itself keeps."""
 
-    open_circuit_v: Annotated[float, Unit("V", above=0.0)] | None = Field(default=None, alias="open_circuit", description="highest open-circuit volts; default: limits.amplitude over "
-        "the attenuation, so that not even an open cell sees more",
-    )  # fmt: skip
+    open_circuit_v: Annotated[float, Unit("V", above=0.0)] | None = Field(
+        default=None,
+        alias="open_circuit",
+        description="highest open-circuit volts; default: limits.amplitude over the attenuation, so that "
+        "not even an open cell sees more",
+    )
 
 
 class Pulser(Instrument):
