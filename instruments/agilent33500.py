@@ -46,9 +46,10 @@ class PulseGenerator33500:
         with self._line.step("set up"):
             self._generator.reset()
             self._generator.clear()
-            channel.output_load = "INF" if self._load_ohm == math.inf else f"{self._load_ohm:.9g}"
+            channel.output_load = "INF" if self._load_ohm == math.inf else f"{self._load_ohm:.12g}"
             load_ohm = float(channel.output_load)
-        if not math.isclose(min(load_ohm, SHOWN_AS_INFINITE), min(self._load_ohm, SHOWN_AS_INFINITE)):
+        wanted_ohm = min(self._load_ohm, SHOWN_AS_INFINITE)
+        if not math.isclose(min(load_ohm, SHOWN_AS_INFINITE), wanted_ohm, rel_tol=1e-6):
             wanted = "infinity" if self._load_ohm == math.inf else f"{self._load_ohm:g} ohm"
             raise DeviceError(f"33500: set up: displayed load reads back as {load_ohm} ohm, not {wanted}")
         lowest, highest = self._volts(MINIMUM_OPEN_V), self._volts(self._limit_v)
@@ -68,7 +69,7 @@ class PulseGenerator33500:
             return
         if not MINIMUM_WIDTH_S <= width_s <= MAXIMUM_WIDTH_S:
             raise LimitExceeded(f"width_s={width_s}: a 33500 gives {MINIMUM_WIDTH_S} to {MAXIMUM_WIDTH_S} s")
-        if not MINIMUM_OPEN_V <= open_v <= self._limit_v:
+        if not MINIMUM_OPEN_V <= open_v <= self._limit_v * (1.0 + 1e-12):  # one rounding of the divider
             raise LimitExceeded(
                 f"open-circuit volts {open_v:.6g}: the 33500 is set to {MINIMUM_OPEN_V} to {self._limit_v} V"
             )

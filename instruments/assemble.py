@@ -25,7 +25,7 @@ from quest_lab.instruments.keithley7001 import Keithley7001, MatrixSwitch7001
 from quest_lab.instruments.kepco import FieldCalibration, KepcoMagnet
 from quest_lab.instruments.roles import ReadsBack
 from quest_lab.instruments.visa import Library, Line, open_instrument
-from quest_lab.instruments.wiretap import Heard, tap
+from quest_lab.instruments.wiretap import Heard, hearing, tap
 
 Instruments: TypeAlias = Mapping[str, Any]
 """Open pymeasure drivers by role."""
@@ -76,9 +76,11 @@ def _bare(address: str, **kwargs: Any) -> Any:
 
 def _tapped(driver: Callable[..., Any], role: str, heard: Heard | None) -> Callable[..., Any]:
     def make(address: str, **kwargs: Any) -> Any:
-        instrument = driver(address, **kwargs)
-        if heard is not None:
-            tap(instrument, role, heard)
+        if heard is None:
+            return driver(address, **kwargs)
+        with hearing(role, heard):
+            instrument = driver(address, **kwargs)
+        tap(instrument, role, heard)
         return instrument
 
     return make

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 Heard: TypeAlias = Callable[[str, str, str], None]
@@ -26,3 +27,17 @@ def tap(instrument: Any, name: str, heard: Heard) -> None:
     logger = logging.Logger(f"wire of {name}", logging.DEBUG)  # its own: pymeasure's is shared by all
     logger.addHandler(_Tap(name, heard))
     instrument.adapter.log = logger
+
+
+@contextmanager
+def hearing(name: str, heard: Heard) -> Iterator[None]:
+    """`heard` is told what drivers made in the block send while they are made."""
+    shared, handler = logging.getLogger("pymeasure.instruments.instrument"), _Tap(name, heard)
+    before = shared.level
+    shared.addHandler(handler)
+    shared.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        shared.setLevel(before)
+        shared.removeHandler(handler)

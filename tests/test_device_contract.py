@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quest_lab.benches import open_file_bench
+from quest_lab.benchfile import parse_bench
 from quest_lab.clock import Clock, VirtualClock
 from quest_lab.device import Capabilities, Device, EnergyOrigin, FieldPulse, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput, LimitExceeded
@@ -41,6 +43,18 @@ BARE: dict[str, Callable[[], Opened]] = {
     "virtual bench, direct": lambda: open_virtual_bench(cells=CELLS, seed=1),
     "virtual bench, buffered": lambda: open_virtual_bench(cells=CELLS, seed=1, buffered=True),
 }
+SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
+
+
+def _from_file() -> Opened:
+    """The slow matrix bench of the example, with fewer cells."""
+    text = SLOW.read_text(encoding="utf-8").replace(
+        '["1!1:1!10", "2!1:2!6"]', f'["2!3", "1!1:1!{CELLS - 1}"]'
+    )
+    return open_file_bench(parse_bench(text, SLOW))
+
+
+BARE["bench file, slow matrix"] = _from_file
 Wrapper = Callable[[Device, Clock, RunWriter], Device]
 WRAPPED: dict[str, Wrapper] = {
     "bare": lambda device, _clock, _run: device,
@@ -87,8 +101,8 @@ def strong(can: Capabilities) -> VoltagePulse:
 
 
 def test_every_device_and_every_wrapper_is_here() -> None:
-    """Six devices bare and in each of five wrappings: a device that is left out is not tested."""
-    assert len(EVERY) == len(set(EVERY)) == 36
+    """Seven devices bare and in each of five wrappings: a device that is left out is not tested."""
+    assert len(EVERY) == len(set(EVERY)) == 42
     from quest_lab.session import BENCHES
 
     named = " ".join(BARE)
