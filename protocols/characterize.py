@@ -156,8 +156,14 @@ def _find_states(
     state = np.searchsorted(levels.boundary, position)
     each = threshold_tries(stairs.amplitude_v, state, centres.size)
     thresholds = mean_over_repeats(each)
-    set_v, spread = set_amplitudes(stairs.amplitude_v, state, thresholds)
+    set_v, spread = set_amplitudes(stairs.amplitude_v, thresholds)
     ohm = np.array([stairs.ohm[state == s].mean() for s in range(centres.size)])
+    top = set_v[-1] + settings.attempts // 2 * spread
+    if top > can.amplitude_v.high:
+        raise BadInput(
+            f"attempts={settings.attempts}: the top state's highest attempt needs {top:.3f} V, above the "
+            f"device's {can.amplitude_v.high} V at the cell"
+        )
     n, reset = centres.size, can.reset
     if reset is None:
         raise BadInput(f"chip {can.chip_id}: has no reset operation, which a staircase needs")

@@ -58,22 +58,18 @@ def within_cell_std(tries: Floats) -> float:
     return float(np.sqrt((deviation**2).sum() / freedom)) if freedom else float("nan")
 
 
-def set_amplitudes(amplitude_v: Floats, state: NDArray[np.int64], thresholds: Floats) -> tuple[Floats, float]:
-    """Middle of each plateau, and the mean threshold spread in volts (the attempt step).
+def set_amplitudes(amplitude_v: Floats, thresholds: Floats) -> tuple[Floats, float]:
+    """Amplitude that sets each state, and the mean threshold spread in volts (the attempt step).
 
-    The plateau of state s is where most cells hold it; that of the top state never ends, so its amplitude is
-    2.5 standard deviations above its threshold. No spread is known better than the staircase resolves it.
+    Half-way between the mean thresholds of a state and of the next, `thresholds[cell, S-1]`; the plateau of the
+    top state never ends, so its amplitude is 2.5 standard deviations above its threshold. No spread is known
+    better than the staircase resolves it.
     """
-    states = thresholds.shape[1] + 1
-    share = np.stack([(state == s).mean(axis=(0, 2)) for s in range(states)])
     step = amplitude_v[1] - amplitude_v[0]
     spread = np.maximum(np.nanstd(thresholds, axis=0, ddof=1), step / np.sqrt(12.0))
-    volts = np.empty(states - 1, np.float64)
-    for s in range(1, states - 1):
-        plateau = amplitude_v[share[s] >= 0.9 * share[s].max()]
-        volts[s - 1] = 0.5 * (plateau[0] + plateau[-1])
-    volts[-1] = np.nanmean(thresholds[:, -1]) + 2.5 * spread[-1]
-    return np.round(volts, 6).astype(np.float64), float(np.nanmean(spread))
+    mean = np.nanmean(thresholds, axis=0)
+    volts = np.append(0.5 * (mean[:-1] + mean[1:]), mean[-1] + 2.5 * spread[-1])
+    return np.round(volts, 6), float(np.nanmean(spread))
 
 
 def staircase_result(stairs: Staircase, found: Characterization) -> Result:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.characterization import Characterization, States
+from quest_lab.characterization import Characterization, States, rare_moves
 from quest_lab.device import Applied, Cells, Device, FieldPulse, Scope, whole_domains
 from quest_lab.errors import BadInput
 from quest_lab.policy import next_attempt
@@ -51,7 +51,12 @@ class Trials:
         return np.divide(self._energy, self._energy_n, out=nan, where=self._energy_n > 0)
 
     def half_width(self) -> float:
-        """Widest 95 % half-width of the set probabilities from R0; cells, not pulses, are independent."""
+        """Widest 95 % half-width of the set probabilities from R0; cells, not pulses, are independent.
+
+        Infinite while a move was seen too rarely to be used at all.
+        """
+        if rare_moves(self.counts):
+            return np.inf
         widest = 0.0
         for op in range(1, self._draft.states):
             tries, hits = self._tries[op], self._hits[op]

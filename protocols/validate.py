@@ -116,7 +116,11 @@ def _true_states(session: Session, found: Characterization, cells: Cells) -> Sta
     if session.truth is None:
         return None
     held = session.truth(cells)
-    return held if found.fold is None else found.fold[held].astype(np.int8)
+    if found.fold is None:
+        return held
+    if held.size and held.max() >= found.fold.size:  # a state that the characterisation did not tell apart
+        return None
+    return found.fold[held].astype(np.int8)
 
 
 def _ladder(found: Characterization, bits: int) -> NDArray[np.int64]:
@@ -221,4 +225,6 @@ def _accuracies(found: Validation) -> Result:
         "row_name": Field(np.array(names), "", "what was evaluated", ("row",)),
     }
     about = {"wrong_weights": found.wrong, "weights": found.weights}
+    if found.truly_wrong is not None:
+        about["truly_wrong_weights"] = found.truly_wrong
     return Result("accuracy", fields, title="Accuracies", signal="accuracy", axes=("row",), attrs=about)

@@ -16,6 +16,7 @@ from quest_lab.errors import BadInput, DeviceError
 from quest_lab.levels import Levels
 
 States = NDArray[np.int8]
+MIN_EVIDENCE = 8  # a pulse that was seen less often than this from a state is not used there by a policy
 RSTD_PROBABILITY = 0.5  # an edge of the transition diagram needs this much at the lower 95 % bound
 
 
@@ -105,6 +106,10 @@ class Characterization:
         landed = np.stack([first[s, :, s] for s in range(self.states)])
         return np.divide(landed, total, out=np.full(total.shape, np.nan), where=total > 0)
 
+    def rare_moves(self) -> list[tuple[int, int]]:
+        """Upward moves (from, to) whose direct pulse was seen too rarely for a policy to use it."""
+        return rare_moves(self.counts)
+
     def edges(self) -> list[tuple[int, int, int]]:
         """The resistance-state transition diagram: (from, to, operation) with a usable direct operation."""
         out = []
@@ -151,6 +156,13 @@ class Characterization:
     def read_energy_j(self) -> Floats:
         """V_read^2 / R_s t_read of each state, shape (S,): QUEST's activation energy (Algorithm 2)."""
         return self.read.amplitude_v**2 * self.read.width_s / self.resistance_ohm
+
+
+def rare_moves(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """(from, to), from < to, whose pulse at the middle attempt was seen less than MIN_EVIDENCE times."""
+    seen = counts[:, counts.shape[1] // 2].sum(axis=(1, 3))
+    pairs = [(start, op) for op in range(counts.shape[0]) for start in range(op)]
+    return [(start, op) for start, op in pairs if seen[op, start] < MIN_EVIDENCE]
 
 
 def checked_resistance(reading: Reading) -> Floats:

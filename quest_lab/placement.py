@@ -22,6 +22,10 @@ class Placement:
     cells: Cells
     per_weight: int = 1
 
+    def __post_init__(self) -> None:
+        if np.any(np.diff(self.cells) <= 0) or self.cells.size % self.per_weight:
+            raise BadInput(f"placement: want ascending cells, {self.per_weight} for each weight")
+
     @classmethod
     def on(cls, found: Characterization, weights: int, per_weight: int = 1) -> Placement:
         """The first usable cells of a chip: those that have a baseline and answer to pulses."""

@@ -19,12 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.characterization import Characterization
+from quest_lab.characterization import MIN_EVIDENCE, Characterization
 from quest_lab.device import Floats, Scope
 from quest_lab.errors import BadInput
 
 HORIZON = 12
-_MIN_EVIDENCE = 8  # an action that was tried less often than this is not used
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +70,13 @@ class WriteModel:
         per_cell = (scope or found.reset_scope) is Scope.CELL
         seen = found.counts.sum(axis=-1, keepdims=True)
         pooled = found.counts.sum(axis=2, keepdims=True)  # over `missed`, where one of the two was never seen
-        counts = np.where(seen >= _MIN_EVIDENCE, found.counts, pooled)
+        counts = np.where(seen >= MIN_EVIDENCE, found.counts, pooled)
         total = counts.sum(axis=-1, keepdims=True)
         n = found.states
-        probability = np.where(total >= _MIN_EVIDENCE, counts / np.maximum(total, 1), 0.0)
+        probability = np.where(total >= MIN_EVIDENCE, counts / np.maximum(total, 1), 0.0)
         resets = found.counts[0].sum(axis=(0, 1))  # a reset does not depend on attempts
         enough = resets.sum(axis=-1, keepdims=True)
-        share = np.where(enough >= _MIN_EVIDENCE, resets / np.maximum(enough, 1), 0.0)
+        share = np.where(enough >= MIN_EVIDENCE, resets / np.maximum(enough, 1), 0.0)
         probability[0] = share if per_cell else 0.0
         for op in range(1, n):
             probability[op, :, :, op:] = 0.0  # a set pulse is for raising only

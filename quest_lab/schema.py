@@ -185,7 +185,9 @@ _REPLAY = Table(
         Column("writes_intended", "i8", "", "weights the schedule changes in this step"),
         Column("writes_wrong", "i8", "", "writes whose state read back differs from the intended one"),
         Column("pulses", "i8", "", "voltage pulses given"),
-        Column("resets", "i8", "", "cells reset by the field"),
+        Column(
+            "resets", "i8", "", "resets given: of single cells, or of whole domains where the scope is array"
+        ),
         Column(
             "predicted_energy_j",
             "f8",

@@ -19,7 +19,6 @@ from quest_lab.device import (
     Cells,
     Device,
     FieldPulse,
-    Floats,
     Reading,
     Scope,
     as_cells,
@@ -78,9 +77,7 @@ class Programmer:
         self._closed_loop = closed_loop
         self._array = device.capabilities.reset_scope is Scope.ARRAY
         self.policy = solve(WriteModel.measured(found), free_start=self._array)
-        self._book = np.full(
-            device.capabilities.cells, -1, np.int8
-        )  # what every written cell is meant to hold
+        self._book = np.full(device.capabilities.cells, -1, np.int8)  # what each written cell is to hold
 
     def write(self, cells: Cells, target: NDArray[np.integer]) -> Written:
         """Bring `cells` to `target` (states, one each). DeviceError carries what was delivered."""
@@ -110,14 +107,15 @@ class Programmer:
         out = Written(cells, wanted, wanted.copy())
         state = self._read(cells, out)
         falling = cells[state > wanted]
-        if falling.size or not self._closed_loop:
-            domain = whole_domains(self._device.capabilities, falling if self._closed_loop else cells)
-            self._reset(domain, out)
-            standing = domain[self._book[domain] >= 0]
-            out.rewritten = np.setdiff1d(standing, cells, assume_unique=True)
-            everyone = np.union1d(standing, cells)
-        else:
-            everyone = np.sort(cells)
+        if self._closed_loop and not falling.size:
+            self._program(cells, wanted, state, out)
+            out.states = state
+            return out
+        domain = whole_domains(self._device.capabilities, falling if self._closed_loop else cells)
+        self._reset(domain, out)
+        standing = domain[self._book[domain] >= 0]
+        out.rewritten = np.setdiff1d(standing, cells, assume_unique=True)
+        everyone = np.union1d(standing, cells)
         target = self._book[everyone]
         now = self._read(everyone, out)
         self._program(everyone, target, now, out)
@@ -185,8 +183,3 @@ class Programmer:
         else:
             out.pulses += done.cells.size
         out.write_j += spent
-
-
-def expected_energy_j(total_j: Floats, old: States, new: States) -> float:
-    """Sum of the expected energies of the writes old -> new (reset scope `cell`), joule."""
-    return float(total_j[old.astype(np.int64), new.astype(np.int64)].sum())

@@ -106,13 +106,16 @@ def thresholds_v(model: SkMTJ, width_s: float) -> NDArray[np.float64]:
     )
 
 
-@nb.njit(cache=True, inline="always")
-def landing(k: int, amplitude_v: float, thresholds: NDArray[np.float64], shift: float) -> int:
-    """State after a pulse; `shift` = d_cell + xi_pulse."""
-    reached = 0
-    while reached < thresholds.size and amplitude_v >= thresholds[reached] * (1.0 + shift):
-        reached += 1
-    return max(k, reached)
+@nb.njit(cache=True)
+def count_reached(
+    amplitude_v: float, thresholds: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Thresholds that a pulse reaches in each cell, `shift` = d_cell + xi_pulse; it lands on max(k, this)."""
+    reached = np.zeros(shift.size, np.uint8)
+    for j in range(thresholds.size):
+        for i in range(shift.size):
+            reached[i] += amplitude_v >= thresholds[j] * (1.0 + shift[i])
+    return reached
 
 
 @nb.njit(cache=True, inline="always")

@@ -14,7 +14,7 @@ from quest_lab.errors import BadInput, DeviceError, Interrupted
 from quest_lab.session import Session
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.skmtj import SkMTJ
-from quest_lab.write import Programmer, expected_energy_j
+from quest_lab.write import Programmer
 
 SCALED, LAB = SkMTJ.preset("scaled"), SkMTJ.preset("lab")
 FALLING = SkMTJ.preset("scaled", sign=-1)
@@ -248,8 +248,3 @@ def test_open_loop_gives_each_cell_one_reset_and_one_pulse(
 def test_no_cells_are_no_write(session_on: Make, restricted: Restricted) -> None:
     done = Programmer(session_on(SCALED).device, restricted(SCALED)).write(ALL[:0], ALL[:0])
     assert (done.reads, done.pulses, done.states.size) == (0, 0, 0)
-
-
-def test_expected_energy_sums_a_matrix() -> None:
-    matrix = np.arange(9.0).reshape(3, 3)
-    assert expected_energy_j(matrix, np.array([0, 2, 1], np.int8), np.array([1, 0, 1], np.int8)) == 1 + 6 + 4

@@ -88,11 +88,16 @@ def print_findings(found: Characterization) -> None:
             f"{found.levels.mean[s]:.3f}", f"{found.levels.std[s]:.3f}",
             f"{found.repeat_std[s]:.3f}", wrong,
         ))  # fmt: skip
+    millivolt = 1e3 * found.attempt_step_v, 1e3 * found.threshold_repeat_v
     note = (
-        f"{found.cells.size} cells with a baseline, {found.sample.size} sampled, {found.stuck.size} stuck"
+        f"Thresholds spread {millivolt[0]:.1f} mV from cell to cell, {millivolt[1]:.1f} mV from cycle to cycle; "
+        f"a read spreads {percent(found.read_noise)}. {found.cells.size} cells with a baseline, "
+        f"{found.sample.size} sampled, {found.stuck.size} stuck"
         f"{_some(found.stuck)}. Set pulses last {found.set_width_s:g} s. 95 % intervals of the set "
         f"probabilities: ± {percent(found.half_width)} or less (asked: {percent(found.confidence)})."
     )
+    if rare := found.rare_moves():
+        note += f" Seen too rarely to be used: {', '.join(f'R{a} to R{b}' for a, b in rare)}."
     header = (
         "state",
         "R (ohm)",

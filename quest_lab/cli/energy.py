@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quest_lab.characterization import Characterization
+from quest_lab.cli.characterize import print_matrix
 from quest_lab.cli.common import energy, load_restricted, print_table
 from quest_lab.energy import count
 from quest_lab.mapping import in_chip_states, level_count
@@ -23,6 +24,7 @@ def run(
 ) -> None:
     found, used = load_restricted(characterization, states, _levels(schedule))
     ranking = execute(found=found, used=used, schedule=schedule, out=out, overwrite=overwrite)
+    print_matrix(found, used)
     print_ranking(ranking, used, found)
     if out is not None:
         print(f"energies: {out}")

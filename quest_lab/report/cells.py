@@ -155,19 +155,29 @@ def _table(found: Characterization) -> Numbers:
     landed = found.set_probability()[:, 0]
     rows = []
     for s in range(found.states):
-        position = f"{found.levels.mean[s]:.3f}".replace("-", "−")
+        position = f"{round(float(found.levels.mean[s]), 3) + 0.0:.3f}".replace("-", "−")  # + 0: no −0.000
         rows.append((
             f"R{s}", f"{found.resistance_ohm[s]:.0f}", f"{found.set_v[s - 1]:.3f} V" if s else "reset field",
             percent(float(landed[s])) if s else "", position, f"{found.levels.std[s]:.3f}",
+            f"{found.repeat_std[s]:.3f}",
             f"{found.levels.decoding_error[s - 1]:.1e}" if s else "",
         ))  # fmt: skip
     note = (
         f"Set pulses last {quantity(found.set_width_s, 's')}; a read is {found.read.amplitude_v:g} V for "
-        f"{quantity(found.read.width_s, 's')}. Lands: share of first tries from R0. "
-        f"95 % intervals of the set probabilities: ± {percent(found.half_width)} or less "
-        f"(asked: {percent(found.confidence)})."
+        f"{quantity(found.read.width_s, 's')}. Lands: share of first tries from R0. Spread: of all reads; cycle "
+        "to cycle: within a cell; both in units of position. 95 % intervals of the set probabilities: "
+        f"± {percent(found.half_width)} or less (asked: {percent(found.confidence)})."
     )
-    header = ("state", "R (ohm)", "set by", "lands", "position", "spread", "error to state below")
+    header = (
+        "state",
+        "R (ohm)",
+        "set by",
+        "lands",
+        "position",
+        "spread",
+        "cycle to cycle",
+        "error to state below",
+    )
     return Numbers(f"States of {found.chip_id}", header, rows, note)
 
 

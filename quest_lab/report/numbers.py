@@ -28,11 +28,12 @@ def quantity(value: float, unit: str = "J") -> str:
 
 
 def three(value: float) -> str:
-    """Three digits, no exponent for anything between 0.001 and 10000."""
+    """Three digits, no exponent for anything between 0.001 and a million."""
     if value == 0:
         return "0"
-    digits = max(0, 2 - int(np.floor(np.log10(abs(value)))))
-    return f"{value:.{digits}f}" if 1e-3 <= abs(value) < 1e6 else f"{value:.2e}"
+    if 1e3 <= abs(value) < 1e6:
+        return f"{value:.0f}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) >= 1e-3 else f"{value:.2e}"
 
 
 def percent(share: float) -> str:

@@ -10,6 +10,10 @@ from typing import TypeAlias
 
 from matplotlib.figure import Figure
 
+from quest_lab.report.style import DPI
+
+_SCREEN_DPI = 96.0  # a CSS inch
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -93,9 +97,10 @@ def _contents(sections: Sequence[Section]) -> Iterator[str]:
 
 def _figure(number: int, picture: Picture, png: bytes) -> str:
     source = base64.b64encode(png).decode("ascii")
+    width = round(_SCREEN_DPI / DPI * int.from_bytes(png[16:20]))  # from the PNG's header: one scale for all
     alt = escape(f"Figure {number}: {picture.title}", quote=True)
     return (
-        f'<figure id="f{number}"><img src="data:image/png;base64,{source}" alt="{alt}">\n'
+        f'<figure id="f{number}"><img width="{width}" src="data:image/png;base64,{source}" alt="{alt}">\n'
         f"<figcaption><b>Figure {number}: {escape(picture.title)}.</b> {escape(picture.caption)}"
         "</figcaption></figure>\n"
     )
@@ -138,7 +143,7 @@ table {{ border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: ta
 thead th {{ border-bottom: 2px solid #999; text-align: right; vertical-align: bottom; }}
 thead th:first-child, tbody th {{ text-align: left; }}
 tbody th {{ font-weight: normal; }}
-td {{ text-align: right; overflow-wrap: anywhere; }}
+td {{ text-align: right; overflow-wrap: break-word; }}
 td, th {{ padding: 0.22rem 0.8rem 0.22rem 0; }}
 .words td, .words th {{ text-align: left; vertical-align: top; }}
 tbody tr + tr > * {{ border-top: 1px solid #eee; }}

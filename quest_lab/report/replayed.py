@@ -134,8 +134,8 @@ def _divergence(steps: pandas.DataFrame) -> Figure:
     panels[0].plot(x, steps["writes_intended"], color=style.SKY, label="writes intended", **look)
     panels[0].plot(x, steps["writes_wrong"], color=style.RED, label="writes wrong", **look)
     panels[0].set(ylabel="Writes per step", yscale="symlog")
-    panels[0].set_ylim(bottom=-0.3, top=5 * max(1.0, float(steps["writes_intended"].max())))
-    panels[0].legend(loc="upper right", ncols=2)
+    panels[0].set_ylim(bottom=-0.3, top=2 * max(1.0, float(steps["writes_intended"].max())))
+    figure.legend(loc="outside upper right", ncols=2)
     if most:
         panels[1].plot(x, steps["diverged"], color=style.RED, **look)
         panels[1].set(ylabel="Weights diverged", ylim=(0, 1.15 * most))

@@ -92,9 +92,16 @@ def _run(path: Path) -> Source:
         chip = str(result.get("chip_id", run.settings.get("chip_id", "")))
         about = (
             path.name, run.kind, run.status, str(run.seed), run.provenance.get("quest_lab_version", ""),
-            run.provenance.get("git_commit", ""), run.start_time, _short(run.settings),
+            _commit(run.provenance.get("git_commit", "")), run.start_time.removesuffix("+00:00"),
+            _short(run.settings),
         )  # fmt: skip
         return Source(path, run.kind, run.status, dict(run.settings), chip, about)
+
+
+def _commit(text: str) -> str:
+    """A commit as people quote it: 0b70c0e63a73, -dirty kept."""
+    commit, dash, dirty = text.partition("-")
+    return commit[:12] + dash + dirty
 
 
 def _short(settings: dict[str, Any]) -> str:

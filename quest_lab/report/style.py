@@ -96,7 +96,7 @@ def marker(points: int) -> str:
 
 def whole_numbers(axis: Axis) -> None:
     """Ticks at whole numbers only."""
-    axis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
 def apart(positions: ArrayLike, gap: float) -> NDArray[np.float64]:
@@ -148,6 +148,6 @@ def heat_map(
     for i, line in enumerate(texts):
         for j, text in enumerate(line):
             shade = float(norm(values[i, j])) if np.isfinite(values[i, j]) else 1.0
-            axes.text(j, i, text, ha="center", va="center", fontsize=font_pt,
+            axes.text(j, i, text, ha="center", va="center", fontsize=font_pt, in_layout=False,
                       color="white" if shade < 0.5 else "black")  # fmt: skip
     return image

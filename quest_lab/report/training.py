@@ -132,7 +132,8 @@ def _pictures(history: History) -> list[Block]:
             "Loss and share of weights changed",
             "Mean loss of each batch, and the share of quantised weights whose level the optimizer step "
             "changed. Left: first epoch, with QUEST's stages (early, middle, final: batches 1–10, 96–105, "
-            f"180–190 of 195, scaled to this epoch); right: all batches. Unchanged in an early batch: "
+            f"180–190 of 195, scaled to this epoch); right, if there are more epochs: all batches. "
+            "Unchanged in an early batch: "
             f"{percent(frozen)} of the weights.",
             partial(_training, history),
         ),
@@ -171,25 +172,26 @@ def _table(history: History) -> Numbers:
 
 def _training(history: History) -> Figure:
     first = history.epoch == history.epoch[0]
-    figure = style.new_figure(9.6, 4.6)
-    grid = figure.subplots(2, 2, sharey="row", width_ratios=(1, 1.6))
-    for j, part in enumerate((first, np.ones_like(first))):
+    parts = [first] if first.all() else [first, np.ones_like(first)]
+    figure = style.new_figure(4.0 + 2.8 * len(parts), 4.6)
+    grid = figure.subplots(2, len(parts), sharey="row", squeeze=False, width_ratios=(1, 1.6)[: len(parts)])
+    for column, part in zip(grid.T, parts, strict=True):
         x = np.flatnonzero(part) + 1
-        for axes, values in zip(grid[:, j], (history.loss, 100 * history.changed), strict=True):
+        for axes, values in zip(column, (history.loss, 100 * history.changed), strict=True):
             axes.plot(
                 x, values[part], color=style.BLUE, linewidth=1.0, marker=style.marker(x.size), markersize=3
             )
             axes.grid(axis="y")
-            axes.set_xlabel("Batch")
-            axes.set_xlim(0.5, x[-1] + 0.5)
+            axes.set(xlabel="Batch", xlim=(0.5, x[-1] + 0.5))
             style.whole_numbers(axes.xaxis)
-            if j == 0:
+            if part is first:
                 _shade(axes, history.stage[part])
     grid[0, 0].set(title=f"Epoch {int(history.epoch[0]) + 1}", ylabel="Loss (nats)")
-    grid[0, 1].set(title=f"All {int(history.epoch[-1] - history.epoch[0]) + 1} epochs")
+    grid[0, 0].set_ylim(bottom=min(0.0, float(history.loss.min())))
     grid[1, 0].set_ylabel("Weights changed (%)")
     grid[1, 0].set_ylim(bottom=0)
-    grid[0, 0].set_ylim(bottom=min(0.0, float(history.loss.min())))
+    if len(parts) > 1:
+        grid[0, 1].set_title(f"All {int(history.epoch[-1] - history.epoch[0]) + 1} epochs")
     handles, names = grid[0, 0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, names, loc="outside lower center", ncols=3)

@@ -56,7 +56,7 @@ def _picture(
         f"Accuracy on held-out images, chip {chip}",
         "Share of held-out images classified right: by the integer network itself, with the levels decoded from "
         "the programmed cells (one cell a weight, sensed and added digitally), closed loop (program and "
-        "verify) and open loop (one pulse a state), and with differential pairs (G⁺ − G⁻, analogue). Orange: "
+        "verify) and open loop (each pulse once, unverified), and with differential pairs (G⁺ − G⁻, analogue). Orange: "
         f"read back with another mapping pattern than the one written, as a control.{used} {assumed}",
         partial(_accuracy, names, values),
     )

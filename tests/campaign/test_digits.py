@@ -32,7 +32,7 @@ STATES = {2: (0, 3, 6), 3: (0, 1, 2, 3, 4, 5, 6)}
 SPREADS = (0.0, 0.02, 0.05, 0.10, 0.20)
 CHIPS = (10, 11, 12, 13, 14)
 SPARE = 512  # cells: at 20 % spread some never answer to a pulse, and no weight is placed on them
-WIDE = CharacterizeSettings(start_v=0.1, stop_v=1.4, step_v=0.02, max_cycles=2)
+WIDE = CharacterizeSettings(start_v=0.1, stop_v=1.4, step_v=0.02)
 
 
 @dataclass(frozen=True)

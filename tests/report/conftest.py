@@ -37,9 +37,9 @@ class Runs:
         return [self.replay, self.energy, self.characterization, self.schedule]
 
 
-def make_runs(folder: Path, device: str, bits: int) -> Runs:
+def make_runs(folder: Path, device: str, bits: int, steps: int = 30) -> Runs:
     runs = Runs(*(folder / f"{n}.h5" for n in ("chip", "schedule", "energy", "replay")))
-    synthesize(runs.schedule, SHAPES, steps=30, change_rate=0.03, seed=1, bits=bits)
+    synthesize(runs.schedule, SHAPES, steps=steps, change_rate=0.03, seed=1, bits=bits)
     characterize.execute(device=device, out=runs.characterization, cells=CELLS, sample=48, chip=None, seed=1,
                          overwrite=False, settings=QUICK)  # fmt: skip
     found, used = load_restricted(runs.characterization, None, 2**bits - 1)
@@ -64,7 +64,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 @pytest.fixture(scope="session")
 def three_bits(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Seven levels on seven states: 5040 patterns."""
-    return make_runs(tmp_path_factory.mktemp("three"), "scaled", 3)
+    return make_runs(tmp_path_factory.mktemp("three"), "scaled", 3, steps=8)
 
 
 @pytest.fixture(scope="session")
