@@ -135,7 +135,11 @@ def assemble(
     access = MatrixAccess(pulser, meter, switch, wiring=wiring, path=bench.signal_path.signal_path())
     capabilities = _capabilities(bench, chip_id, limit_v)
     device = BenchDevice(
-        access, magnet, capabilities, nominal_ohm=bench.chip.resistance_ohm[0], release=release
+        access,
+        magnet,
+        capabilities,
+        nominal_ohm=bench.chip.resistance_ohm[1],  # before its first read a cell gets rather less than more
+        release=release,
     )
     roles: dict[str, ReadsBack] = {"pulser": pulser, "meter": meter, "switch": switch}
     return Assembly(device, roles | ({"magnet": magnet} if magnet else {}))

@@ -17,7 +17,9 @@ class _Tap(logging.Handler):
         self._name, self._heard = name, heard
 
     def emit(self, record: logging.LogRecord) -> None:
-        direction = "write" if str(record.msg).startswith("WRITE") else "read"
+        direction = {"WRITE:%s": "write", "READ:%s": "read"}.get(str(record.msg))
+        if direction is None:  # pymeasure's remarks
+            return
         words = record.args[0] if isinstance(record.args, tuple) and record.args else ""
         self._heard(self._name, direction, words.rstrip("\r\n") if isinstance(words, str) else repr(words))
 
