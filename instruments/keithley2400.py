@@ -63,7 +63,7 @@ class SourceMeter2400:
                 f"{NPLC_HIGH / self._line_hz} s at {self._line_hz} Hz mains"
             )
         self._armed = None
-        command = f":SENS:CURR:NPLC {nplc:.9g};:SOUR:VOLT {at.amplitude_v:.9g}"
+        command = f":SENS:CURR:NPLC {nplc:.9g};:SOUR:VOLT {at.amplitude_v:.12g}"  # no rounding past a limit
         self._line.ask_ok(command, f"arm {at.amplitude_v:.6g} V")
         self._armed = at
 

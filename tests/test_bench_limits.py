@@ -54,12 +54,13 @@ def files(draw: st.DrawFn) -> BenchFile:
     return parse_bench(text, SLOW)
 
 
-VOLTS = st.floats(-4.0, 12.0) | st.floats(0.1, 1.2)
-PULSES = st.builds(VoltagePulse, VOLTS, st.floats(5e-8, 2e-2))
+SHARE = st.floats(0.05, 1.2) | st.sampled_from([0.5, 0.9, 0.99, 1.0]) | st.floats(-4.0, 12.0)  # of the limit
+WIDTHS_S = st.sampled_from([1e-7, 1e-6, 1e-4, 1e-2]) | st.floats(5e-8, 2e-2)
+PULSES = st.builds(VoltagePulse, SHARE, WIDTHS_S)
 FIELDS = st.builds(FieldPulse, st.floats(-0.3, 0.3), st.floats(1e-4, 2e-2))
 READS = st.builds(ReadPulse, st.floats(-0.3, 0.3).filter(bool), st.floats(1e-4, 0.3))
 SOME = st.lists(st.integers(0, CELLS - 1), unique=True, min_size=1)
-STEPS = st.lists(st.tuples(PULSES | FIELDS | READS, SOME, st.booleans()), min_size=1, max_size=12)
+STEPS = st.lists(st.tuples(PULSES | PULSES | FIELDS | READS, SOME, st.booleans()), min_size=4, max_size=12)
 
 
 class Witness:
@@ -114,16 +115,18 @@ def do(device: Device, step: Operation | ReadPulse, cells: list[int], then_read:
 
 
 @given(files(), STEPS, st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=60)
 def test_no_cell_ever_sees_more_volts_than_the_file_allows(
     file: BenchFile, steps: list[tuple[Operation | ReadPulse, list[int], bool]], limited: bool
 ) -> None:
     """Through the limits of the file and, without them, by the bench alone."""
     with controlled(file) as (laboratory, witness, bare):
         device = Limited(bare, bench_limits(file)) if limited else bare
-        for step, cells, then_read in steps:
-            do(device, step, cells, then_read)
         most, read_v = file.bench.limits.amplitude_v, file.bench.limits.read_amplitude_v
+        for step, cells, then_read in steps:
+            if isinstance(step, VoltagePulse):
+                step = VoltagePulse(step.amplitude_v * most, step.width_s)
+            do(device, step, cells, then_read)
         assert all(abs(d.volts) <= most * (1 + 1e-9) for d in laboratory.world.delivered)
         assert all(abs(volts) <= most * (1 + 1e-9) for volts in witness.pulses_v)
         assert all(abs(volts) <= read_v * (1 + 1e-9) for volts in witness.reads_v)
