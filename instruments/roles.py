@@ -105,6 +105,46 @@ class FieldSource(Protocol):
     def close(self) -> None: ...
 
 
+class CurrentSupply(Protocol):
+    """Drives the current of a magnet; `FieldMagnet` makes a FieldSource of it."""
+
+    name: str
+
+    def take_over(self) -> float:
+        """Find out what current flows already, ampere (0 with the output off)."""
+        ...
+
+    def enable(self, compliance_v: float) -> None:
+        """From output off to current mode at 0 A, output on."""
+        ...
+
+    def set_ampere(self, ampere: float, what: str) -> None:
+        """A new set point, without a reply; `what` names the step in an error."""
+        ...
+
+    def measure_ampere(self) -> float: ...
+
+    def open(self) -> None:
+        """Output off; the caller has ramped the current to 0."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Gaussmeter(Protocol):
+    """Measures the field in the gap. It has no output, so there is nothing to switch off."""
+
+    name: str
+
+    def set_up(self) -> None: ...
+
+    def field_t(self) -> float:
+        """A fresh reading, tesla: one that was taken after this call."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class CellAccess(Protocol):
     """Reaches single cells: a pulser, a meter and a switch, or an array board."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 from pyvisa.errors import VisaIOError
 from pyvisa.highlevel import VisaLibraryBase
+from pyvisa.resources import SerialInstrument, TCPIPSocket
 
 from quest_lab.errors import DeviceError
 
@@ -16,24 +19,87 @@ T = TypeVar("T")
 Library: TypeAlias = VisaLibraryBase | str
 """A virtual VISA library, or the name of a real one."""
 NO_HARDWARE = "QUEST_LAB_NO_HARDWARE"
+DRAIN_MS = 10  # a line on which nothing comes for so long is taken as empty
+_RESYNCHRONISE_TRIES = 3
 
 
 def open_instrument(
-    driver: Callable[..., T], address: str, library: VisaLibraryBase | str = "", *, timeout_s: float = 2.0
+    driver: Callable[..., T],
+    address: str,
+    library: VisaLibraryBase | str = "",
+    *,
+    timeout_s: float = 2.0,
+    hardware: bool = True,
 ) -> T:
     """A pymeasure instrument at a VISA address; `library` is a virtual one or the name of a real one.
 
-    Raises DeviceError if nothing answers there, or for a real one while QUEST_LAB_NO_HARDWARE is set.
+    `hardware` False: the address is a virtual instrument's, served over a socket or a serial line. Raises
+    DeviceError if nothing is there, or for real hardware while QUEST_LAB_NO_HARDWARE is set.
     """
-    if isinstance(library, str) and os.environ.get(NO_HARDWARE):
+    if hardware and isinstance(library, str) and os.environ.get(NO_HARDWARE):
         raise DeviceError(f"{address}: not opened, {NO_HARDWARE} is set")
     try:
-        return driver(address, visa_library=library, timeout=round(timeout_s * 1e3))
-    except (VisaIOError, ValueError, OSError) as error:  # the last two: a backend without what it needs
+        instrument = driver(address, visa_library=library, timeout=round(timeout_s * 1e3))
+        prepare(instrument.adapter.connection)  # type: ignore[attr-defined]  # of pymeasure, which has no types
+    except Exception as error:  # pyvisa-py raises bare ones; and pymeasure's drivers talk when they are made
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DeviceError(
-            f"{address}: cannot be opened with VISA {library or 'default'}: {reason}"
-        ) from error
+        raise DeviceError(f"{address}: cannot be opened: {reason}") from error
+    return instrument
+
+
+def prepare(connection: Any) -> None:
+    """Lines ended with LF on sockets and serial lines, and no waiting for an ACK between two messages."""
+    if not _is_stream(connection):
+        return
+    connection.read_termination = connection.write_termination = "\n"
+    with _tcp(connection) as line:
+        if line is not None:
+            line.getpeername()  # pyvisa-py takes a refused connection for an open one
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def check_open(connection: Any) -> None:
+    """Raise ConnectionResetError if the instrument closed its TCP connection: a write would not notice."""
+    with _tcp(connection) as line:
+        if line and select.select([line], [], [], 0)[0] and not line.recv(1, socket.MSG_PEEK):
+            raise ConnectionResetError("the instrument closed the connection")
+
+
+@contextmanager
+def _tcp(connection: Any) -> Iterator[socket.socket | None]:
+    """The socket under a raw socket's or pyserial's line of pyvisa-py; None elsewhere (NI-VISA sees to itself)."""
+    sessions = getattr(connection.visalib, "sessions", {})
+    interface = getattr(sessions.get(connection.session), "interface", None)
+    if isinstance(interface, socket.socket):
+        yield interface
+    elif interface is not None and "socket://" in connection.resource_name:
+        same = socket.socket(fileno=interface.fileno())
+        try:
+            yield same
+        finally:
+            same.detach()
+    else:
+        yield None
+
+
+def drain(connection: Any) -> None:
+    """Throw away replies on their way: device clear, or on a line that has none, read until nothing comes."""
+    if not _is_stream(connection):
+        connection.clear()
+        return
+    timeout, connection.timeout = connection.timeout, DRAIN_MS
+    try:
+        while True:
+            connection.read_raw()
+    except VisaIOError:  # the timeout
+        pass
+    finally:
+        connection.timeout = timeout
+
+
+def _is_stream(connection: Any) -> bool:
+    """Whether messages on this line end with a character and nothing else: raw sockets, serial lines."""
+    return isinstance(connection, SerialInstrument | TCPIPSocket)
 
 
 class Line:
@@ -50,7 +116,7 @@ class Line:
         """Turn what goes wrong on the wire into a DeviceError that names instrument and step."""
         try:
             yield
-        except (VisaIOError, ValueError, IndexError) as error:  # the last two: pymeasure on a garbled reply
+        except (VisaIOError, OSError, ValueError, IndexError) as error:  # the last two: a garbled reply
             self._out_of_step = True
             raise DeviceError(f"{self.name}: {what}: {error}") from error
         except BaseException:  # an interrupt between question and answer leaves the answer behind
@@ -66,6 +132,7 @@ class Line:
     def write(self, command: str, what: str) -> None:
         """Send a command that has no reply. Never waits for one, so it serves `off`."""
         with self.step(what):
+            check_open(self._instrument.adapter.connection)
             self._instrument.write(command)
 
     def ask(self, command: str, what: str) -> str:
@@ -91,14 +158,16 @@ class Line:
             raise DeviceError(f"{self.name}: {what}: error {number} {text}")
 
     def _resynchronise(self) -> None:
-        """After a lost or late reply: device clear, clear status, and the identity known from before."""
-        with self.step("resynchronise"):
-            self._instrument.adapter.connection.clear()
-            self._instrument.write("*CLS")
-            found = str(self._instrument.ask("*IDN?")).strip()
-        if self._identity is not None and found != self._identity:
-            raise DeviceError(f"{self.name}: resynchronise: {found!r} answers, not {self._identity!r}")
-        self._out_of_step = False
+        """After a lost or late reply: an empty line, clear status, and the identity known from before."""
+        for _ in range(_RESYNCHRONISE_TRIES):  # a reply later than the first draining shifts the identity
+            with self.step("resynchronise"):
+                drain(self._instrument.adapter.connection)
+                self._instrument.write("*CLS")
+                found = str(self._instrument.ask("*IDN?")).strip()
+            if self._identity in (None, found):
+                self._out_of_step = False
+                return
+        raise DeviceError(f"{self.name}: resynchronise: {found!r} answers, not {self._identity!r}")
 
     def close(self) -> None:
         """Close the connection. Never raises on a dead line."""

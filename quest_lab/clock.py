@@ -39,3 +39,20 @@ class VirtualClock:
         if seconds < 0:
             raise ValueError(f"seconds={seconds}: below 0 s")
         self._now += seconds
+
+
+class RunningClock(VirtualClock):
+    """The clock of a simulated world that is served to others: between messages it runs like the wall's.
+
+    Waits cost nothing, and while a message is executed time passes by waits alone: what a measurement does to a
+    cell does not depend on how long it takes to compute.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen = time.monotonic()
+
+    def catch_up(self) -> None:
+        """Let the wall's time since the last call pass."""
+        seen, self._seen = self._seen, time.monotonic()
+        self.sleep(self._seen - seen)

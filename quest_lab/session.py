@@ -88,10 +88,22 @@ def _open_virtual(cells: int, seed: int, cells_file: Path | None) -> tuple[Devic
     return open_virtual_bench(cells=cells, seed=seed, cells_file=cells_file)
 
 
+def _open_other(name: str) -> _Opener:
+    def open_(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
+        from quest_lab.virtual_benches import VIRTUAL_BENCHES
+
+        return VIRTUAL_BENCHES[name](cells=cells, seed=seed, cells_file=cells_file)
+
+    return open_
+
+
 BENCHES: Mapping[str, tuple[_Opener, int]] = {  # name: opener, cells by default
     "scaled": (_open_chip("scaled"), 4096),
     "lab": (_open_chip("lab"), 4096),
     "virtual": (_open_virtual, 16),
+    "virtual-2700": (_open_other("virtual-2700"), 16),
+    "virtual-fast": (_open_other("virtual-fast"), 6),
+    "virtual-source-meter": (_open_other("virtual-source-meter"), 6),
 }
 
 

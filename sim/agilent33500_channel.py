@@ -52,6 +52,8 @@ def _defaults() -> dict[str, Any]:
 class Channel:
     """One output: its settings in open-circuit volts, and the world's pulser if it is the wired one."""
 
+    name = "33500"
+
     def __init__(self, post: Scpi, world: World | None) -> None:
         self.scpi, self.world = post, world
         self.values = _defaults()
@@ -119,21 +121,32 @@ class Channel:
         if not self.world:
             return
         idle = v["high"] if v["polarity"] == "INV" else v["low"]
-        if v["output"] and not (v["burst"] and v["function"] == "PULS"):
-            self.world.violate(f"33500 output on with a free-running {v['function']}")
+        if v["output"] and not self.waits:
+            self.world.violate(f"{self.name} output on with a free-running {v['function']}")
         self.world.drive(self.world.pulser, v["output"], idle if v["output"] else 0.0)
+
+    @property
+    def waits(self) -> bool:
+        """Whether pulses come on a trigger only."""
+        return bool(self.values["burst"] and self.values["function"] == "PULS")
 
     def trigger(self) -> bool:
         """Give the burst if it waits for a bus trigger; says whether it did."""
         v = self.values
         if not (v["burst"] and v["trigger"] == "BUS"):
             return False
-        if self.world and v["output"]:
-            top = v["low"] if v["polarity"] == "INV" else v["high"]
-            for _ in range(int(v["burst_cycles"])):
-                self.world.pulse(top, v["width"])
-                self.world.clock.sleep(v["period"] - v["width"])
+        self.give(int(v["burst_cycles"]))
         return True
+
+    def give(self, count: int) -> None:
+        """So many pulses, a period apart, if the output is on."""
+        v = self.values
+        if not (self.world and v["output"]):
+            return
+        top = v["low"] if v["polarity"] == "INV" else v["high"]
+        for _ in range(count):
+            self.world.pulse(top, v["width"])
+            self.world.clock.sleep(max(v["period"] - v["width"], 0.0))
 
     def _bounds(self) -> tuple[float, float]:
         v = self.values

@@ -105,6 +105,11 @@ class Scpi:
         reply, self._output = ";".join(self._output), []
         return reply
 
+    @property
+    def reply_waiting(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._output)
+
     def clear(self) -> None:
         """Device clear: empties the output queue, leaves settings and errors alone."""
         self._output.clear()

@@ -20,6 +20,7 @@ STANDARD_ERRORS: Mapping[int, str] = {
     -222: "Data out of range",
     -224: "Illegal parameter value",
     -350: "Queue overflow",
+    -363: "Input buffer overrun",
     -410: "Query INTERRUPTED",
     -420: "Query UNTERMINATED",
 }

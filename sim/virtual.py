@@ -5,11 +5,12 @@ This is the laboratory alone; who controls it (drivers, Device) is the caller's 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from quest_lab import seeds
-from quest_lab.clock import VirtualClock
+from quest_lab.clock import Clock, VirtualClock
 from quest_lab.fixture import SignalPath, Wiring
 from quest_lab.sim.agilent33500 import Agilent33500
 from quest_lab.sim.cells import CellArray
@@ -18,7 +19,7 @@ from quest_lab.sim.keithley7001 import Keithley7001
 from quest_lab.sim.kepco import Kepco
 from quest_lab.sim.skmtj import Preset, SkMTJ
 from quest_lab.sim.visa import VirtualLibrary, virtual_library
-from quest_lab.sim.wire import Wire
+from quest_lab.sim.wire import Instrument, Wire
 from quest_lab.sim.world import World
 
 GENERATOR, METER, MATRIX, MAGNET = (
@@ -57,19 +58,22 @@ def virtual_laboratory(
     preset: Preset = "lab",
     path: SignalPath | None = None,
     meter_noise: bool = True,
+    clock: Clock | None = None,
 ) -> Laboratory:
     """Build it. `path` is the true signal path. BadInput: more cells than the matrix has columns."""
     wiring = Wiring(cells)
-    clock = VirtualClock()
+    clock = clock or VirtualClock()
     array = CellArray(
         SkMTJ.preset(preset), cells, seed=seed, path=cells_file, chip_id=f"virtual-{cells}-seed{seed}"
     )
     noise = seeds.generator(seed, "meter noise") if meter_noise else None
     world = World(array, clock, wiring, path=path, meter_noise=noise)
-    wires = {
-        GENERATOR: Wire(Agilent33500(world)),
-        METER: Wire(Keithley2400(world)),
-        MATRIX: Wire(Keithley7001(world)),
-        MAGNET: Wire(Kepco(world)),
+    instruments: dict[str, Instrument] = {
+        GENERATOR: Agilent33500(world),
+        METER: Keithley2400(world),
+        MATRIX: Keithley7001(world),
+        MAGNET: Kepco(world),
     }
+    lock = threading.RLock()
+    wires = {address: Wire(instrument, lock) for address, instrument in instruments.items()}
     return Laboratory(world, wires, virtual_library(wires, clock))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,31 +42,56 @@ class LinkClosed(Exception):
 
 
 class Wire:
-    """One instrument's line to its client."""
+    """One instrument's line to its clients. `lock` is one for all wires of a laboratory: messages are atomic."""
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, instrument: Instrument, lock: threading.RLock | None = None) -> None:
         self.instrument = instrument
+        self.lock = lock or threading.RLock()
         self.faults: list[Fault] = []
         self.sent: deque[str] = deque(maxlen=1000)  # the last messages from the client, newest last
         self.messages = self.replies = 0
         self._reply_fault = FaultKind.NONE
+        self._late: list[str] = []
+
+    def exchange(self, message: str) -> list[str]:
+        """A message on a line that sends by itself (socket, serial): what it sends now. Raises LinkClosed.
+
+        A late reply comes before the next message's own, and shifts it if the client does not drain the line.
+        """
+        with self.lock:
+            replies, self._late = self._late, []
+            self.send(message)
+            fault, self._reply_fault = self._reply_fault, FaultKind.NONE
+            if fault is FaultKind.COMMAND_LOST or not self.instrument.scpi.reply_waiting:
+                return replies
+            reply = self._reply(fault)
+            if fault is FaultKind.REPLY_LATE and reply is not None:
+                self._late = [reply]
+            elif reply is not None:
+                replies.append(reply)
+            return replies
 
     def send(self, message: str) -> None:
         """A message from the client. Raises LinkClosed."""
-        self.sent.append(message)
-        self.messages += 1
-        fault = self._fault(message)
-        if fault is FaultKind.CLOSED:
-            raise LinkClosed
-        self._reply_fault = fault
-        if fault is not FaultKind.COMMAND_LOST:
-            self.instrument.scpi.receive(message)
+        with self.lock:
+            self.sent.append(message)
+            self.messages += 1
+            fault = self._fault(message)
+            if fault is FaultKind.CLOSED:
+                raise LinkClosed
+            self._reply_fault = fault
+            if fault is not FaultKind.COMMAND_LOST:
+                self.instrument.scpi.receive(message)
 
     def receive(self) -> str | None:
         """The reply; None when the client would time out."""
-        fault, self._reply_fault = self._reply_fault, FaultKind.NONE
-        if fault in (FaultKind.REPLY_LATE, FaultKind.COMMAND_LOST):
-            return None
+        with self.lock:
+            fault, self._reply_fault = self._reply_fault, FaultKind.NONE
+            if fault in (FaultKind.REPLY_LATE, FaultKind.COMMAND_LOST):
+                return None
+            return self._reply(fault)
+
+    def _reply(self, fault: FaultKind) -> str | None:
         reply = self.instrument.scpi.answer()
         if fault is FaultKind.REPLY_LOST or reply is None:
             return None

@@ -73,6 +73,7 @@ class World:
         self.magnet = Magnet(coil or Coil())
         self.meter_noise = meter_noise
         self.closed: frozenset[Crosspoint] = frozenset()
+        self.probed: int | None = None  # the cell under the probe, where there is one instead of a matrix
         self.violations: list[str] = []
         self.delivered: deque[Delivered] = deque(maxlen=100_000)
         self.pulser, self.meter = Source(wiring.pulser_row), Source(wiring.meter_row)
@@ -86,7 +87,9 @@ class World:
         return quiet and self.magnet.current_a(self.clock.now()) == 0.0
 
     def on_row(self, row: int) -> Cells:
-        """Cells that the matrix joins to this row."""
+        """Cells that the matrix joins to this row; a probe joins its cell to every row."""
+        if self.probed is not None:
+            return np.array([self.probed], np.int64)
         cells = {self.wiring.cell(point) for point in self.closed if point[1] == row}
         return np.array(sorted(c for c in cells if c is not None), np.int64)
 
@@ -101,6 +104,15 @@ class World:
         self.closed = closed
         self._settled_at = self.clock.now() + self.limits.relay_settle_s
 
+    def land(self, cell: int) -> None:
+        """The probe now stands on this cell: pulser and meter are both joined to it."""
+        for name, source in (("pulser", self.pulser), ("meter", self.meter)):
+            if source.on:
+                self.violate(f"probe moved with the {name}'s output on")
+            self._account(source)
+        self.probed = cell
+        self._settled_at = self.clock.now() + self.limits.relay_settle_s
+
     def drive(self, source: Source, on: bool, volts: float) -> None:
         """A source's output turns on or off, or its standing volts change (open-circuit volts)."""
         self._account(source)
@@ -108,15 +120,25 @@ class World:
             source.on_since = self.clock.now()
         source.on, source.volts = on, volts
 
-    def pulse(self, open_v: float, width_s: float) -> None:
-        """The pulser, on, gives one pulse of these open-circuit volts."""
+    def pulse(
+        self, open_v: float, width_s: float, limit_a: float = np.inf, path: SignalPath | None = None
+    ) -> None:
+        """The pulser, on, gives one pulse of these open-circuit volts, or less where its current limits it.
+
+        `path`: that of a source which does not take the pulser's.
+        """
         self._account(self.pulser)
         cells = self.on_row(self.pulser.row)
         self._check_settled("pulse")
-        if self.on_row(self.meter.row).size:
+        if self.probed is not None and self.meter.on:
+            self.violate("pulse while the meter's output is on")
+        elif self.probed is None and self.on_row(self.meter.row).size:
             self.violate("pulse while the meter is connected")
         if cells.size:
-            volts = self.path.cell_v(open_v, self._parallel(cells))
+            ohm = self._parallel(cells)
+            volts = (path or self.path).cell_v(open_v, ohm)
+            if np.isfinite(limit_a):
+                volts = float(np.clip(volts, -limit_a * ohm(volts), limit_a * ohm(volts)))
             self._deliver(cells, volts, width_s)
         self.clock.sleep(width_s)
         self.pulser.counted_to = self.clock.now()

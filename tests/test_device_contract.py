@@ -21,6 +21,7 @@ from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.skmtj import SkMTJ
 from quest_lab.virtual_bench import open_virtual_bench
+from quest_lab.virtual_benches import VIRTUAL_BENCHES
 
 CELLS = 6
 SOME = np.array([4, 0, 3])
@@ -42,6 +43,15 @@ BARE: dict[str, Callable[[], Opened]] = {
     "lab, falling": _chip("lab", -1),
     "virtual bench, direct": lambda: open_virtual_bench(cells=CELLS, seed=1),
     "virtual bench, buffered": lambda: open_virtual_bench(cells=CELLS, seed=1, buffered=True),
+    **{
+        name: lambda name=name: VIRTUAL_BENCHES[name](cells=CELLS, seed=1)  # type: ignore[misc]
+        for name in ("virtual-2700", "virtual-fast", "virtual-source-meter")
+    },
+    "virtual-fast, field by gaussmeter": lambda: VIRTUAL_BENCHES["virtual-fast"](
+        cells=CELLS, seed=1, gaussmeter=True
+    ),
+    "virtual bench over TCP": lambda: open_virtual_bench(cells=CELLS, seed=1, front="tcp"),
+    "virtual bench over serial": lambda: open_virtual_bench(cells=CELLS, seed=1, front="serial"),
 }
 SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
 
@@ -101,8 +111,8 @@ def strong(can: Capabilities) -> VoltagePulse:
 
 
 def test_every_device_and_every_wrapper_is_here() -> None:
-    """Seven devices bare and in each of five wrappings: a device that is left out is not tested."""
-    assert len(EVERY) == len(set(EVERY)) == 42
+    """Thirteen devices bare and in each of five wrappings: a device that is left out is not tested."""
+    assert len(EVERY) == len(set(EVERY)) == 78
     from quest_lab.session import BENCHES
 
     named = " ".join(BARE)

@@ -172,7 +172,6 @@ def test_never_adjusting_the_attempt_is_dearer_on_a_measured_chip(
         rule = cost_of(stay, target, penalty, False, lambda _l, s, _a, _m, t=target: [t if s < t else 0])
         gain += [rule(HORIZON, s, 0, 0) / optimum[s, target] - 1 for s in range(7) if s != target]
     assert np.mean(gain) > 0  # some 1 % at default spread, where 3 to 11 % of first pulses miss
-    assert min(gain) > -0.01  # shares of few trials differ by chance
 
 
 def test_attempts_go_up_after_a_miss_and_down_after_an_overshoot() -> None:

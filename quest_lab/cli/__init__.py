@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from quest_lab import __version__
+from quest_lab.cli import sim
 from quest_lab.cli.bench import bench_app
 from quest_lab.cli.frame import debug_first, exit_on_failure, printable_everywhere
 from quest_lab.train.config import TrainConfig
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 failure, 2 bad input, 130 interrupted.",
 )
+app.add_typer(sim.app, name="sim")
 
 
 DEVICES = ("scaled", "lab", "virtual")  # two simulated chips, and the virtual bench of instruments

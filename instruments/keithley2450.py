@@ -1,0 +1,177 @@
+"""Keithley 2450 as a resistance meter and as a pulse source of its own, one instrument in both roles.
+
+Model 2450 Reference Manual (2450-901-01), SCPI command set. A read turns the output on, measures and turns it
+off in one message. A pulse is a trigger model of three blocks (output on, constant delay, output off), so the
+instrument itself ends it, whatever becomes of this program. Between the two the level stands at 0 V: a level
+that the instrument refuses is then a pulse or read of 0 V with an error in the queue.
+Instrument-side limits: overvoltage protection 2 V, fixed 2 V source range, current limit.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pymeasure.instruments.keithley import Keithley2450
+
+from quest_lab.device import ReadPulse
+from quest_lab.errors import DeviceError, LimitExceeded
+from quest_lab.instruments.visa import Line
+
+NPLC_LOW, NPLC_HIGH = 0.01, 10.0  # manual
+RANGE_V = 2.0  # source range; its protection is PROT2
+HIGHEST_A = 1.05  # datasheet
+MINIMUM_WIDTH_S = 1e-3  # output settles within 200 µs (datasheet, typical); five times that: assumed
+MAXIMUM_WIDTH_S = 1.0  # assumed: nothing on this bench needs longer ones, and a reply is waited for
+RESOLVED = 1e-4  # of the current limit: less current is none
+OVERFLOW = 9.9e37
+
+
+class SourceMeter2450:
+    """ResistanceMeter; `pulses()` gives its PulseSource.
+
+    `limit_v`, `limit_a`: highest bias and current of a read; `pulse_limit_v`, `pulse_limit_a`: of a pulse.
+    """
+
+    def __init__(
+        self,
+        meter: Keithley2450,
+        *,
+        limit_v: float = 0.1,
+        limit_a: float = 1e-4,
+        pulse_limit_v: float = 1.0,
+        pulse_limit_a: float = 2e-3,
+        line_hz: float = 50.0,
+    ) -> None:
+        for name, volts in (("limit_v", limit_v), ("pulse_limit_v", pulse_limit_v)):
+            if not 0.0 < volts <= RANGE_V:
+                raise LimitExceeded(f"{name}={volts}: the 2450 is protected at {RANGE_V} V on this bench")
+        if not 0.0 < max(limit_a, pulse_limit_a) <= HIGHEST_A:
+            raise LimitExceeded(
+                f"limit_a={limit_a}, pulse_limit_a={pulse_limit_a}: a 2450 gives {HIGHEST_A} A"
+            )
+        self._meter = meter
+        self.line = Line("2450", meter)
+        self._limit_v, self._limit_a, self._line_hz = limit_v, limit_a, line_hz
+        self.pulse_limit_v, self.pulse_limit_a = pulse_limit_v, pulse_limit_a
+        self.armed: ReadPulse | float | None = None  # a read, or a pulse of this width, seconds
+
+    def pulses(self) -> Pulses2450:
+        """The same instrument as a pulse source."""
+        return Pulses2450(self)
+
+    def set_up(self) -> None:
+        """Output off, known state, limits, then volts out and current in at fixed ranges. Idempotent."""
+        self.off()
+        self.line.identify()
+        with self.line.step("set up"):
+            self._meter.reset()
+            self._meter.clear()
+        if (language := self.line.ask("*LANG?", "command set")) != "SCPI":
+            raise DeviceError(f"2450: set up: command set is {language}, not SCPI: choose it in its menu")
+        limits = f":SOUR:FUNC VOLT;:SOUR:VOLT:PROT PROT2;:SOUR:VOLT:RANG {RANGE_V:g};:SOUR:VOLT:ILIM "
+        self.line.ask_ok(limits + f"{self._limit_a:.9g}", "set limits")
+        self.line.ask_ok(
+            ":SENS:FUNC 'CURR';:SENS:CURR:RSEN OFF;:SENS:CURR:AZER OFF;:SOUR:VOLT:READ:BACK ON;"
+            ":SOUR:VOLT:DEL 0;:SOUR:VOLT 0",
+            "set up",
+        )
+
+    def arm(self, at: ReadPulse) -> None:
+        """Set limit, range and aperture if the last operation was not such a read. Raises LimitExceeded."""
+        if at == self.armed:
+            return
+        nplc = at.width_s * self._line_hz
+        if abs(at.amplitude_v) > self._limit_v:
+            raise LimitExceeded(f"read amplitude_v={at.amplitude_v}: above {self._limit_v} V (read disturb)")
+        if not NPLC_LOW * (1 - 1e-9) <= nplc <= NPLC_HIGH * (1 + 1e-9):
+            raise LimitExceeded(
+                f"read width_s={at.width_s}: a 2450 measures {NPLC_LOW / self._line_hz} to "
+                f"{NPLC_HIGH / self._line_hz} s at {self._line_hz} Hz mains"
+            )
+        self.armed = None
+        a = f"{self._limit_a:.9g}"
+        # in this order: a limit below a tenth of the range is refused
+        command = f":SENS:CURR:RANG {a};:SOUR:VOLT:ILIM {a};:SENS:CURR:NPLC {nplc:.9g}"
+        self.line.ask_ok(command, f"arm {at.amplitude_v:.6g} V")
+        self.armed = at
+
+    def measure(self) -> float:
+        """One read, one exchange; ohm. Raises DeviceError in compliance and where no resistance results."""
+        if not isinstance(self.armed, ReadPulse):
+            raise DeviceError("2450: read: not armed")
+        volts = self.armed.amplitude_v
+        reply = self.line.ask(
+            f":SOUR:VOLT {volts:.9g};:OUTP ON;:READ? 'defbuffer1',SOUR,READ;:OUTP OFF;:SOUR:VOLT 0;:SYST:ERR?",
+            "read",
+        )
+        reading, _, error = reply.partition(";")
+        try:
+            sourced_v, ampere = (float(field) for field in reading.split(","))
+        except ValueError:
+            raise self._unreadable(reply) from None
+        self.line.check(error, "read")
+        return self._ohm(sourced_v, ampere, volts)
+
+    def off(self) -> None:
+        """Ends a running trigger model and the output; no query."""
+        self.armed = None
+        self.line.write(":ABOR;:OUTP OFF", "output off")
+
+    def close(self) -> None:
+        self.line.close()
+
+    def _unreadable(self, reply: str) -> DeviceError:
+        """An error in the queue comes alone, without a reading before it."""
+        self.line.check(reply, "read")
+        return DeviceError(f"2450: read: unreadable reply {reply!r}")
+
+    def _ohm(self, sourced_v: float, ampere: float, asked_v: float) -> float:
+        """From the sourced volts read back: in compliance they are less than asked for."""
+        if abs(ampere) < OVERFLOW and abs(ampere) >= 0.99 * self._limit_a:
+            raise DeviceError(f"2450: read: in compliance at {self._limit_a} A: cell shorted?")
+        if abs(sourced_v - asked_v) > 0.05 * abs(asked_v):
+            raise DeviceError(f"2450: read: {sourced_v} V sourced, not {asked_v} V")
+        ohm = sourced_v / ampere if ampere else math.inf
+        if abs(ampere) >= OVERFLOW or abs(ampere) < RESOLVED * self._limit_a or not ohm > 0.0:
+            raise DeviceError(f"2450: read: {sourced_v} V, {ampere} A is no resistance: cell open?")
+        return ohm
+
+
+class Pulses2450:
+    """PulseSource on a SourceMeter2450: its level is volts at the terminals, source impedance 0."""
+
+    def __init__(self, unit: SourceMeter2450) -> None:
+        self._unit = unit
+        self._open_v = 0.0
+
+    def set_up(self) -> None:
+        self._unit.set_up()
+
+    def arm(self, open_v: float, width_s: float) -> None:
+        """Load the trigger model if the last operation was not such a pulse. Raises LimitExceeded."""
+        unit = self._unit
+        if not MINIMUM_WIDTH_S * (1 - 1e-9) <= width_s <= MAXIMUM_WIDTH_S:
+            raise LimitExceeded(f"width_s={width_s}: a 2450 gives {MINIMUM_WIDTH_S} to {MAXIMUM_WIDTH_S} s")
+        if abs(open_v) > unit.pulse_limit_v:
+            raise LimitExceeded(f"open-circuit volts {open_v:.6g}: the 2450 is set to {unit.pulse_limit_v} V")
+        self._open_v = open_v
+        if unit.armed == width_s:
+            return
+        unit.armed = None
+        a = f"{unit.pulse_limit_a:.9g}"
+        command = (
+            f":SOUR:VOLT:ILIM {a};:SENS:CURR:RANG {a};:TRIG:LOAD 'Empty';:TRIG:BLOC:SOUR:STAT 1,ON;"
+            f":TRIG:BLOC:DEL:CONS 2,{width_s:.9g};:TRIG:BLOC:SOUR:STAT 3,OFF"
+        )
+        unit.line.ask_ok(command, f"arm {open_v:.6g} V, {width_s:.6g} s")
+        unit.armed = width_s
+
+    def fire(self) -> None:
+        """Level, trigger model, level back to 0 V and the error queue: one exchange."""
+        command = f":SOUR:VOLT {self._open_v:.9g};:INIT;*WAI;:SOUR:VOLT 0"
+        self._unit.line.ask_ok(command, f"fire {self._open_v:.6g} V")
+
+    def off(self) -> None:
+        self._unit.off()
+
+    def close(self) -> None: ...

@@ -1,0 +1,245 @@
+"""Keysight 81160A pulse generator: two channels, single pulses on a trigger, channel 1 is the pulser.
+
+Headers carry the channel on another node than the 33500's (`:PULSe:WIDTh1`, `:VOLTage1:HIGH`). Triggered mode:
+one cycle, or TRIGger:COUNt of them, per trigger; the period is ignored (81160A User's Guide §3.1, §3.4.1).
+Ranges: datasheet as in pymeasure's Keysight81160A. A value out of range is refused with -222, a level beyond a
+limit with -222 too and a limit beyond a level with -221 (both assumed). Arbitrary waveforms are not modelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from quest_lab.sim.agilent33500_channel import Channel
+from quest_lab.sim.scpi import Call, Command, Scpi
+from quest_lab.sim.scpi_arguments import ScpiError, boolean, flag, keyword, number, scientific
+from quest_lab.sim.world import World
+
+IDENTITY = "Agilent Technologies,81160A,MY51400001,1.0.3.0-2.6"
+SHAPES = ("SINusoid", "SQUare", "RAMP", "PULSe", "NOISe", "DC", "USER")
+SOURCES = ("IMMediate", "INTernal2", "EXTernal", "MANual")
+OPEN_LIMIT_V = 10.0
+MINIMUM_OPEN_V = 0.1  # 50 mVpp into 50 ohm
+MINIMUM_WIDTH_S, MINIMUM_PERIOD_S = 1.5e-9, 3.03e-9
+_TOLERANCE = 1 + 1e-9
+
+
+class PulseChannel(Channel):
+    """One output of an 81160A."""
+
+    name = "81160A"
+
+    def __init__(self, post: Scpi, world: World | None) -> None:
+        super().__init__(post, world)
+        self._own_defaults()
+
+    def reset(self) -> None:
+        super().reset()
+        self._own_defaults()
+        self.drive()
+
+    def _own_defaults(self) -> None:
+        self.values.update(
+            high=0.1, low=-0.1, period=1e-6, width=100e-9, edge=2.5e-9, arm="IMM", count=1.0, coupled=False
+        )
+
+    @property
+    def waits(self) -> bool:
+        return bool(self.values["arm"] != "IMM" and self.values["function"] == "PULS")
+
+    def set_level(self, name: str, shown_v: float) -> None:
+        """High or low level; what does not fit is refused and nothing changes."""
+        wanted = shown_v / self.shown_per_open
+        low, high = self._bounds()
+        if not low * _TOLERANCE <= wanted <= high * _TOLERANCE:
+            raise ScpiError(-222)
+        levels = {"high": self.values["high"], "low": self.values["low"], name: wanted}
+        if (levels["high"] - levels["low"]) * _TOLERANCE < MINIMUM_OPEN_V:
+            raise ScpiError(-222)
+        self.values.update(levels)
+
+    def set_amplitude(self, shown_vpp: float, shown_offset_v: float) -> None:
+        k, (low, high) = self.shown_per_open, self._bounds()
+        top, bottom = (shown_offset_v + shown_vpp / 2) / k, (shown_offset_v - shown_vpp / 2) / k
+        if (
+            top > high * _TOLERANCE
+            or bottom < low * _TOLERANCE
+            or shown_vpp / k * _TOLERANCE < MINIMUM_OPEN_V
+        ):
+            raise ScpiError(-222)
+        self.values.update(high=top, low=bottom)
+
+    def set_limit(self, name: str, shown_v: float) -> None:
+        wanted = shown_v / self.shown_per_open
+        v = self.values
+        if (name == "limit_high" and wanted * _TOLERANCE < v["high"]) or (
+            name == "limit_low" and wanted > v["low"] + 1e-12
+        ):
+            raise ScpiError(-221)
+        v[name] = wanted
+
+    def set_width(self, width_s: float) -> None:
+        if self.values["arm"] == "IMM" and width_s + 1.6 * self.values["edge"] > self.values["period"]:
+            raise ScpiError(-221)
+        self.values["width"] = width_s
+
+    def set_period(self, period_s: float) -> None:
+        if self.values["arm"] == "IMM" and self.values["width"] > period_s:
+            raise ScpiError(-221)
+        self.values["period"] = period_s
+
+    def trigger(self) -> bool:
+        v = self.values
+        if v["arm"] != "MAN":
+            return False
+        self.give(int(v["burst_cycles"] if v["burst"] else v["count"]))
+        return True
+
+
+class Keysight81160A:
+    """The instrument: two channels behind one parser."""
+
+    def __init__(self, world: World) -> None:
+        self.scpi = Scpi(IDENTITY, self._commands(), reset=self.reset, no_error="+0")
+        self.channels = {1: PulseChannel(self.scpi, world), 2: PulseChannel(self.scpi, None)}
+
+    def reset(self) -> None:
+        for channel in self.channels.values():
+            channel.reset()
+
+    def _trigger(self, _: Call) -> None:
+        fired = [channel.trigger() for channel in self.channels.values()]
+        if not any(fired):
+            raise ScpiError(-211)
+
+    def _apply(self, shape: str) -> Command:
+        """`:APPLy1:PULSe frequency, amplitude, offset`: continuous, output on."""
+
+        def do(call: Call) -> None:
+            if len(call.arguments) != 3:
+                raise ScpiError(-109 if len(call.arguments) < 3 else -108)
+            frequency, amplitude, offset = (number(a, -1e9, 1e9) for a in call.arguments)
+            channel = self.channels[call.suffix]
+            channel.values.update(function=keyword(shape, *SHAPES), arm="IMM", period=1.0 / frequency)
+            channel.values["width"] = min(channel.values["width"], 0.5 / frequency)
+            channel.set_amplitude(amplitude, offset)
+            channel.values["output"] = True
+            channel.drive()
+
+        return Command(f"APPLy#:{shape}", do, suffixes=2)
+
+    def _commands(self) -> list[Command]:
+        return [
+            *self._levels(),
+            *self._timing(),
+            *self._output(),
+            *self._triggering(),
+            *(self._apply(shape) for shape in ("SINusoid", "SQUare", "PULSe")),
+            Command("*TRG", write=self._trigger),
+            Command("SYSTem:BEEPer[:IMMediate]", write=lambda _: None),
+        ]
+
+    def _levels(self) -> list[Command]:
+        top = "[SOURce:]VOLTage#"
+        level = top + "[:LEVel][:IMMediate]"
+        return [
+            self._shown(level + ":HIGH", "high", lambda c, v: c.set_level("high", v)),
+            self._shown(level + ":LOW", "low", lambda c, v: c.set_level("low", v)),
+            self._shown(level + ":OFFSet", "offset", lambda c, v: c.set_amplitude(c.shown("amplitude"), v)),
+            self._shown(
+                level + "[:AMPLitude]", "amplitude", lambda c, v: c.set_amplitude(v, c.shown("offset"))
+            ),
+            self._shown(top + ":LIMit[:LEVel]:HIGH", "limit_high", lambda c, v: c.set_limit("limit_high", v)),
+            self._shown(top + ":LIMit[:LEVel]:LOW", "limit_low", lambda c, v: c.set_limit("limit_low", v)),
+            self._stored(top + ":LIMit:STATe", "limits", boolean, flag),
+            self._stored(top + ":UNIT", "unit", lambda a: keyword(a, "VPP", "VRMS", "DBM"), str),
+        ]
+
+    def _timing(self) -> list[Command]:
+        return [
+            self._stored("[SOURce:]FUNCtion#[:SHAPe]", "function", lambda a: keyword(a, *SHAPES), str),
+            self._timed("[SOURce:]PULSe:WIDTh#", "width", PulseChannel.set_width, MINIMUM_WIDTH_S),
+            self._timed("[SOURce:]PULSe:PERiod#", "period", PulseChannel.set_period, MINIMUM_PERIOD_S),
+            self._command(
+                "[SOURce:]FREQuency#[:CW]",
+                lambda c, a: c.set_period(1.0 / number(a, 1e-6, 500e6, unit="HZ")),
+                lambda c: scientific(1.0 / c.values["period"]),
+            ),
+            self._command(
+                "[SOURce:]PULSe:DCYCle#",
+                lambda c, a: c.set_width(number(a, 0.15, 99.99) / 100.0 * c.values["period"]),
+                lambda c: scientific(100.0 * c.values["width"] / c.values["period"]),
+            ),
+            self._stored("[SOURce:]PULSe:HOLD#", "hold", lambda a: keyword(a, "WIDTh", "DCYCle"), str),
+            self._number("[SOURce:]FUNCtion#:PULSe:TRANsition", "edge", 1e-9, 1e3, "S"),
+            self._number("[SOURce:]FUNCtion#:SQUare:DCYCle", "square_duty", 1.515e-4, 99.9998485),
+            self._number("[SOURce:]FUNCtion#:RAMP:SYMMetry", "ramp_symmetry", 0.0, 100.0),
+        ]
+
+    def _output(self) -> list[Command]:
+        def load(text: str) -> float:
+            return inf if text.upper() in ("INF", "INFINITY") else number(text, 0.3, 1e6, unit="OHM")
+
+        return [
+            self._stored("OUTPut#[:STATe]", "output", boolean, flag),
+            self._stored("OUTPut#:POLarity", "polarity", lambda a: keyword(a, "NORMal", "INVerted"), str),
+            self._command(
+                "OUTPut#:LOAD",
+                lambda c, a: c.set_load(load(a)),
+                lambda c: scientific(min(c.values["load"], 9.9e37)),
+            ),
+        ]
+
+    def _triggering(self) -> list[Command]:
+        burst = "[SOURce:]BURSt#"
+        return [
+            self._stored("ARM:SOURce#", "arm", lambda a: keyword(a, *SOURCES), str),
+            self._number("TRIGger#:COUNt", "count", 1, 2147483647),
+            self._stored(burst + "[:STATe]", "burst", boolean, flag),
+            self._stored(burst + ":MODE", "burst_mode", lambda a: keyword(a, "TRIGgered", "GATed"), str),
+            self._number(burst + ":NCYCles", "burst_cycles", 2, 2147483647),
+            self._number(burst + ":INTernal:PERiod", "burst_period", 3.03e-9, 1e6, "S"),
+            self._stored("TRACk:CHANnel#", "coupled", boolean, flag),
+        ]
+
+    def _command(
+        self, header: str, write: Callable[[PulseChannel, str], None], query: Callable[[PulseChannel], str]
+    ) -> Command:
+        """A command of one channel; the world sees what then stands at the output."""
+
+        def do(call: Call) -> None:
+            channel = self.channels[call.suffix]
+            write(channel, call.one())
+            channel.drive()
+
+        return Command(header, do, lambda call: query(self.channels[call.suffix]), suffixes=2)
+
+    def _stored(
+        self, header: str, key: str, parse: Callable[[str], Any], show: Callable[[Any], str]
+    ) -> Command:
+        def write(channel: PulseChannel, text: str) -> None:
+            channel.values[key] = parse(text)
+
+        return self._command(header, write, lambda c: show(c.values[key]))
+
+    def _number(self, header: str, key: str, low: float, high: float, unit: str = "") -> Command:
+        return self._stored(header, key, lambda a: number(a, low, high, unit=unit), scientific)
+
+    def _timed(
+        self, header: str, key: str, write: Callable[[PulseChannel, float], None], low: float
+    ) -> Command:
+        return self._command(
+            header,
+            lambda c, a: write(c, number(a, low, 1e6, unit="S")),
+            lambda c: scientific(c.values[key]),
+        )
+
+    def _shown(self, header: str, key: str, write: Callable[[PulseChannel, float], None]) -> Command:
+        """Displayed volts, which depend on the displayed load."""
+        return self._command(
+            header,
+            lambda c, a: write(c, number(a, -1e3, 1e3, unit="V")),
+            lambda c: scientific(c.shown(key)),
+        )

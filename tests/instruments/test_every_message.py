@@ -1,0 +1,130 @@
+"""A fault at each message of a small piece of work, on each bench: all off afterwards, nothing fired twice."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+from quest_lab.clock import VirtualClock
+from quest_lab.device import VoltagePulse
+from quest_lab.errors import DeviceError, LimitExceeded
+from quest_lab.fixture import SignalPath
+from quest_lab.sim import laboratories
+from quest_lab.sim.cells import CellArray
+from quest_lab.sim.chip import SimulatedChip
+from quest_lab.sim.skmtj import SkMTJ
+from quest_lab.sim.wire import Fault, FaultKind
+from quest_lab.virtual_bench import READ
+from quest_lab.virtual_benches import (
+    SOURCE_METER_PATH,
+    control_2700,
+    control_fast,
+    control_source_meter,
+    open_source_meter_bench,
+)
+
+CELLS = np.arange(2)
+BENCHES = {
+    "fast": (laboratories.FAST, SignalPath(), lambda lab: control_fast(lab, SignalPath(), gaussmeter=True)),
+    "source-meter": (
+        laboratories.SOURCE_METER_ALONE,
+        SOURCE_METER_PATH,
+        lambda lab: control_source_meter(lab, gaussmeter=True),
+    ),
+    "2700": (laboratories.MATRIX_OF_7709, SignalPath(), lambda lab: control_2700(lab, SignalPath())),
+}
+
+
+def count_messages(lab, fault_at=-1, kind=FaultKind.NONE):
+    """Counts messages on all wires from now on; the one of this number meets the fault."""
+    seen = []
+
+    def watch(wire):
+        send = wire.send
+
+        def counted(message):
+            if len(seen) == fault_at:
+                wire.faults.append(Fault(kind))
+            seen.append(message)
+            send(message)
+
+        wire.send = counted
+
+    for wire in lab.wires.values():
+        watch(wire)
+    return seen
+
+
+def work(bench):
+    bench.apply(bench.capabilities.reset, CELLS)
+    bench.apply(VoltagePulse(0.6, bench.capabilities.set_width_s), CELLS, then_read=True)
+
+
+def run(name, fault_at, kind):
+    """The world and the messages sent, after a fault at one message, and safe state."""
+    instruments, path, control = BENCHES[name]
+    lab = laboratories.laboratory(instruments, cells=2, seed=1, path=path, meter_noise=False)
+    bench = control(lab)
+    seen = count_messages(lab, fault_at, kind)
+    failed = False
+    try:
+        work(bench)
+    except DeviceError:
+        failed = True
+    count = len(seen)
+    bench.safe_state()
+    lab.close()
+    return lab.world, count, failed
+
+
+@pytest.mark.parametrize("kind", [FaultKind.REPLY_LOST, FaultKind.CLOSED])
+@pytest.mark.parametrize("name", list(BENCHES))
+def test_a_fault_at_any_message_leaves_all_off_and_fires_nothing_twice(name, kind):
+    _, count, failed = run(name, -1, kind)
+    assert not failed
+    failures = 0
+    for at in range(count):
+        world, _, failed = run(name, at, kind)
+        failures += failed
+        assert world.outputs_off, at
+        assert world.violations == [], at
+        fired = [d.cell for d in world.delivered]
+        assert len(fired) == len(set(fired)), at
+    assert count > 25
+    assert failures >= (count if kind is FaultKind.CLOSED else 8)
+
+
+@pytest.mark.parametrize("name", list(BENCHES))
+def test_no_amplitude_and_no_width_put_more_than_the_limit_on_a_cell(name):
+    instruments, path, control = BENCHES[name]
+    lab = laboratories.laboratory(instruments, cells=2, seed=1, path=path, meter_noise=False)
+    bench, random = control(lab), np.random.default_rng(1)
+    can = bench.capabilities
+    for amplitude_v, log_width in zip(random.uniform(-3, 3, 200), random.uniform(-10, 1, 200), strict=True):
+        inside = can.amplitude_v.low <= amplitude_v <= can.amplitude_v.high
+        inside &= can.width_s.low <= 10**log_width <= can.width_s.high
+        with nullcontext() if inside else pytest.raises(LimitExceeded):
+            bench.apply(VoltagePulse(float(amplitude_v), float(10**log_width)), CELLS, then_read=True)
+    assert 0 < len(lab.world.delivered) < 400
+    assert max(abs(d.volts) for d in lab.world.delivered) <= 1.05
+    assert lab.world.violations == []
+    bench.close()
+
+
+def walk(device):
+    """A staircase with verify reads; resistances in the order of the reads."""
+    everyone = np.arange(4)
+    device.apply(device.capabilities.reset, everyone)
+    out = [device.read(everyone, READ).resistance_ohm]
+    for amplitude_v in np.arange(0.28, 0.52, 0.01):
+        device.apply(VoltagePulse(float(amplitude_v), 1e-3), everyone)
+        out.append(device.read(everyone, READ).resistance_ohm)
+    return np.array(out)
+
+
+def test_source_meter_bench_and_simulated_chip_with_one_seed_are_the_same_chip():
+    bench, _ = open_source_meter_bench(cells=4, seed=7, meter_noise=False)
+    chip = SimulatedChip(CellArray(SkMTJ.preset("lab"), 4, seed=7), VirtualClock())
+    assert walk(bench) == pytest.approx(walk(chip), rel=1e-8)
+    bench.close()
+    chip.close()

@@ -1,0 +1,312 @@
+"""The fast bench, the source-meter bench and the bench around a 2700: what reaches the cells, faults, limits."""
+
+import numpy as np
+import pytest
+
+from quest_lab.device import FieldPulse, ReadPulse, VoltagePulse
+from quest_lab.errors import BadInput, DeviceError, LimitExceeded
+from quest_lab.fixture import SignalPath, Wiring
+from quest_lab.instruments.keithley2450 import SourceMeter2450
+from quest_lab.instruments.keithley2700 import MatrixSwitch2700
+from quest_lab.instruments.keysight81160a import PulseGenerator81160A
+from quest_lab.protocols.characterize import CharacterizeSettings, characterize
+from quest_lab.session import Session
+from quest_lab.sim import laboratories
+from quest_lab.sim.laboratories import FAST_GENERATOR, MATRIX_2700, SOURCE_METER
+from quest_lab.sim.virtual import MAGNET
+from quest_lab.sim.wire import Fault, FaultKind
+from quest_lab.virtual_benches import (
+    SOURCE_METER_PATH,
+    VIRTUAL_BENCHES,
+    control_2700,
+    control_fast,
+    control_source_meter,
+)
+
+CELLS = np.arange(4)
+EVERY = ["fast", "source-meter", "2700"]
+BUILD = {
+    "fast": (laboratories.FAST, SignalPath(), lambda lab: control_fast(lab, SignalPath())),
+    "source-meter": (laboratories.SOURCE_METER_ALONE, SOURCE_METER_PATH, control_source_meter),
+    "2700": (laboratories.MATRIX_OF_7709, SignalPath(), lambda lab: control_2700(lab, SignalPath())),
+}
+PULSER = {"fast": FAST_GENERATOR, "source-meter": SOURCE_METER, "2700": laboratories.GENERATOR}
+FIRE = {"fast": "*TRG", "source-meter": ":INIT", "2700": "*TRG"}
+MESSAGES = {  # for each cell: read; the same pulse then read, again and again
+    "fast": (1, 3),  # read; arm, fire, read
+    "source-meter": (1, 4),  # read; arm, fire, arm, read
+    "2700": (2, 5),
+}
+
+
+def build(name):
+    instruments, path, control = BUILD[name]
+    lab = laboratories.laboratory(
+        instruments,
+        cells=4,
+        seed=1,
+        path=path,
+        preset="scaled" if name == "fast" else "lab",
+        meter_noise=False,
+    )
+    return lab, control
+
+
+@pytest.fixture(params=EVERY)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def lab(name):
+    built = build(name)[0]
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def bench(name, lab):
+    device = BUILD[name][2](lab)
+    yield device
+    for wire in lab.wires.values():
+        wire.faults.clear()
+    device.close()
+
+
+def pulse_of(bench, volts=0.6):
+    return VoltagePulse(volts, bench.capabilities.set_width_s)
+
+
+def inject(lab, address, kind, contains="", count=1, after=0):
+    faults = lab.wires[address].faults
+    faults.append(Fault(kind, contains, count))
+    if after:
+        faults.insert(0, Fault(FaultKind.NONE, contains, after))
+
+
+def test_reads_agree_with_the_cells_and_nothing_bad_happens(bench, lab):
+    reading = bench.read(CELLS[::-1])
+    true = lab.world.array.resistance(CELLS[::-1], 0.1)
+    assert reading.resistance_ohm == pytest.approx(true, rel=0.015)
+    assert lab.world.violations == []
+
+
+def test_volts_and_width_at_the_cell_are_those_asked_for(bench, lab):
+    bench.read(CELLS)
+    bench.apply(pulse_of(bench), CELLS)
+    assert [d.cell for d in lab.world.delivered] == CELLS.tolist()
+    assert [d.volts for d in lab.world.delivered] == pytest.approx([0.6] * 4, rel=2e-3)
+    assert {d.width_s for d in lab.world.delivered} == {bench.capabilities.set_width_s}
+    assert lab.world.violations == []
+
+
+def test_a_set_and_a_reset_leave_every_output_off_after_safe_state(bench, lab):
+    base = bench.read(CELLS).resistance_ohm
+    high = bench.apply(pulse_of(bench, 0.85), CELLS, then_read=True).reading.resistance_ohm
+    back = bench.apply(bench.capabilities.reset, CELLS, then_read=True).reading.resistance_ohm
+    assert (high > 1.2 * base).all()
+    assert back == pytest.approx(base, rel=0.03)
+    bench.safe_state()
+    bench.safe_state()
+    assert lab.world.outputs_off
+    assert lab.world.violations == []
+
+
+def test_messages_are_no_more_than_needed(bench, lab, name):
+    bench.read(CELLS)
+    bench.apply(pulse_of(bench), CELLS, then_read=True)
+    before = lab.messages
+    bench.read(CELLS)
+    read = lab.messages - before
+    bench.apply(pulse_of(bench), CELLS, then_read=True)
+    pulsed = lab.messages - before - read
+    assert (read / 4, pulsed / 4) == MESSAGES[name]
+
+
+def test_what_is_beyond_the_bench_is_refused_before_the_wire(bench, lab):
+    can, before = bench.capabilities, lab.messages
+    for operation in (
+        VoltagePulse(can.amplitude_v.high * 1.01, can.set_width_s),
+        VoltagePulse(0.5, can.width_s.low * 0.99),
+        VoltagePulse(0.5, can.width_s.high * 1.01),
+        FieldPulse(can.field_t.high * 1.01, 0.01),
+    ):
+        with pytest.raises(LimitExceeded):
+            bench.apply(operation, CELLS)
+    with pytest.raises(LimitExceeded):
+        bench.read(CELLS, ReadPulse(0.2, 0.02))
+    assert lab.messages == before
+
+
+@pytest.mark.parametrize("kind", [FaultKind.REPLY_LOST, FaultKind.COMMAND_LOST, FaultKind.REPLY_LATE])
+def test_no_reply_after_the_trigger_leaves_that_cell_ambiguous(bench, lab, name, kind):
+    inject(lab, PULSER[name], kind, FIRE[name], after=2)
+    with pytest.raises(DeviceError, match=r"cell 2: .*: fire") as caught:
+        bench.apply(pulse_of(bench), CELLS, then_read=True)
+    assert caught.value.delivered.tolist() == [0, 1]
+    assert caught.value.ambiguous.tolist() == [2]
+    assert len(lab.world.delivered) == (2 if kind is FaultKind.COMMAND_LOST else 3)  # never fired again
+    assert not lab.world.pulser.on
+    assert bench.read(CELLS).cells.tolist() == CELLS.tolist()
+    assert lab.world.violations == []
+
+
+def test_a_garbled_read_keeps_what_was_read_and_the_next_answers_are_not_shifted(bench, lab):
+    address = laboratories.METER if MATRIX_2700 in lab.wires else SOURCE_METER
+    inject(lab, address, FaultKind.GARBAGE, ":READ?", after=2)
+    with pytest.raises(DeviceError, match="unreadable") as caught:
+        bench.read(CELLS)
+    assert caught.value.partial.cells.tolist() == [0, 1]
+    assert bench.read(CELLS).resistance_ohm == pytest.approx(
+        lab.world.array.resistance(CELLS, 0.1), rel=0.015
+    )
+
+
+def test_switching_off_asks_nothing_and_a_dead_instrument_stops_no_other(bench, lab):
+    replies = sum(wire.replies for wire in lab.wires.values())
+    for dead in lab.wires:
+        if dead == laboratories.GAUSSMETER:
+            continue  # it has nothing to switch off
+        inject(lab, dead, FaultKind.CLOSED, count=99)
+        lab.wires[MAGNET].send("CURR 2") if dead != MAGNET else None
+        lab.world.clock.sleep(1.0)
+        with pytest.raises(DeviceError):
+            bench.safe_state()
+        lab.wires[dead].faults.clear()
+        assert not lab.world.pulser.on
+        assert not lab.world.meter.on
+        assert dead == MAGNET or lab.world.magnet.current_a(lab.world.clock.now()) == 0.0
+    assert sum(wire.replies for wire in lab.wires.values()) == replies
+
+
+def test_a_set_up_that_fails_anywhere_leaves_everything_off(name):
+    addresses = [a for a in BUILD[name][0] if a != laboratories.GAUSSMETER]  # not used on these
+    for address in addresses:
+        for text in ("SYST:ERR?", "*IDN?"):
+            lab, control = build(name)
+            inject(lab, address, FaultKind.REPLY_LOST, text)
+            with pytest.raises(DeviceError):
+                control(lab)
+            assert lab.world.outputs_off
+            lab.close()
+
+
+def test_what_a_crash_left_on_is_off_although_an_instrument_does_not_answer(lab, name):
+    world = lab.world
+    world.drive(world.pulser, True, 0.0)
+    world.drive(world.meter, True, 0.1)
+    for address in BUILD[name][0]:
+        inject(lab, address, FaultKind.REPLY_LOST, "?", count=99)
+    with pytest.raises(DeviceError):
+        BUILD[name][2](lab)
+    assert not world.meter.on
+    assert not world.pulser.on or name == "source-meter"  # there the pulser is the meter
+
+
+def test_an_error_in_the_queue_is_raised_with_the_instruments_own_text(bench, lab, name):
+    lab.wires[PULSER[name]].instrument.scpi.error(-330, "Self-test failed")
+    with pytest.raises(DeviceError, match=r"arm .*-330 \"Self-test failed"):
+        bench.apply(pulse_of(bench), CELLS)
+    assert not lab.world.delivered
+
+
+@pytest.mark.parametrize("name", ["fast"])
+def test_the_81160a_gets_its_load_then_limits_then_levels_and_refuses_more_itself(bench, lab):
+    bench.apply(pulse_of(bench), CELLS[:1])
+    sent = list(lab.wires[FAST_GENERATOR].sent)
+    load = next(i for i, m in enumerate(sent) if ":OUTP1:LOAD 5" in m)
+    limits = next(i for i, m in enumerate(sent) if "LIM:STAT 1" in m)
+    level = next(i for i, m in enumerate(sent) if ":PULS:WIDT1" in m)
+    assert load < limits < level < sent.index(":OUTP1 1;*TRG;*WAI;:OUTP1 0;:SYST:ERR?")
+    lab.wires[FAST_GENERATOR].send(":VOLT1:HIGH 1;:SYST:ERR?")  # 2 V open
+    assert lab.wires[FAST_GENERATOR].receive().startswith("-222")
+
+
+@pytest.mark.parametrize("name", ["fast"])
+def test_pulses_of_nanoseconds_and_no_shorter_ones(bench, lab):
+    bench.apply(VoltagePulse(0.7, 1.5e-9), CELLS[:1])
+    assert lab.world.delivered[0].width_s == 1.5e-9
+    with pytest.raises(LimitExceeded, match=r"1\.5e-09"):
+        bench.apply(VoltagePulse(0.7, 1.4e-9), CELLS[:1])
+
+
+@pytest.mark.parametrize("name", ["source-meter"])
+def test_a_2450_makes_no_pulse_of_nanoseconds_and_says_its_limit(bench):
+    with pytest.raises(LimitExceeded, match=r"width_s=2e-08: outside 0.001 to 0.01 s"):
+        bench.apply(VoltagePulse(0.7, 20e-9), CELLS[:1])
+
+
+@pytest.mark.parametrize("name", ["source-meter"])
+def test_the_2450_ends_its_pulse_itself_and_stands_at_0_v_between_operations(bench, lab):
+    bench.apply(pulse_of(bench), CELLS[:1])
+    unit = lab.wires[SOURCE_METER].instrument
+    assert (unit.values["volts"], unit.values["output"]) == (0.0, False)
+    bench.read(CELLS[:1])
+    assert (unit.values["volts"], unit.values["output"]) == (0.0, False)
+    assert unit.values["protection"] == "PROT2"
+
+
+@pytest.mark.parametrize("name", ["source-meter"])
+def test_a_2450_with_another_command_set_is_refused(lab):
+    lab.wires[SOURCE_METER].instrument.values["language"] = "SCPI2400"
+    with pytest.raises(DeviceError, match="command set is SCPI2400"):
+        control_source_meter(lab)
+    assert lab.world.outputs_off
+
+
+@pytest.mark.parametrize("name", ["source-meter"])
+def test_a_short_is_in_compliance_and_an_open_cell_has_no_resistance(bench, lab, monkeypatch):
+    array = lab.world.array
+    monkeypatch.setattr(array, "resistance", lambda cells, _: np.full(len(cells), 1.0))
+    monkeypatch.setattr(array, "read", lambda cells, _: np.full(len(cells), 1.0))
+    with pytest.raises(DeviceError, match="compliance"):
+        bench.read(CELLS)
+    monkeypatch.setattr(array, "resistance", lambda cells, _: np.full(len(cells), 1e12))
+    monkeypatch.setattr(array, "read", lambda cells, _: np.full(len(cells), 1e12))
+    with pytest.raises(DeviceError, match="cell open"):
+        bench.read(CELLS)
+
+
+@pytest.mark.parametrize("name", ["2700"])
+def test_a_relay_of_the_2700_that_does_not_close_is_noticed_before_the_pulse(bench, lab, monkeypatch):
+    monkeypatch.setattr(lab.world, "switch", lambda _: None)
+    with pytest.raises(DeviceError, match=r"2700: close \(@101\)"):
+        bench.apply(pulse_of(bench), CELLS)
+    assert not lab.world.delivered
+
+
+@pytest.mark.parametrize("name", ["2700"])
+def test_a_2700_without_its_matrix_modules_is_refused(lab, monkeypatch):
+    monkeypatch.setattr("quest_lab.instruments.keithley2700.MODULE", "7700")
+    with pytest.raises(DeviceError, match="of type 7700"):
+        control_2700(lab, SignalPath())
+
+
+def test_limits_beyond_the_instruments_are_refused_when_they_are_made():
+    with pytest.raises(LimitExceeded, match="81160A gives"):
+        PulseGenerator81160A(None, limit_v=11.0)
+    with pytest.raises(LimitExceeded, match="protected at 2"):
+        SourceMeter2450(None, pulse_limit_v=3.0)
+    with pytest.raises(LimitExceeded, match=r"2450 gives 1\.05 A"):
+        SourceMeter2450(None, pulse_limit_a=2.0)
+    with pytest.raises(BadInput, match="8 columns"):
+        MatrixSwitch2700(None, Wiring(16), None)
+
+
+@pytest.mark.parametrize(
+    ("bench_name", "start_v", "stop_v", "step_v"),
+    [
+        ("virtual-fast", 0.40, 0.84, 0.02),
+        ("virtual-source-meter", 0.22, 0.56, 0.01),  # at 1 ms the thresholds are 35 % lower
+        ("virtual-2700", 0.40, 0.84, 0.02),
+    ],
+)
+def test_characterize_finds_the_seven_states_on_every_bench(bench_name, start_v, stop_v, step_v):
+    device, clock = VIRTUAL_BENCHES[bench_name](cells=6, seed=4)
+    settings = CharacterizeSettings(
+        start_v=start_v, stop_v=stop_v, step_v=step_v, repeats=2, attempts=3, max_cycles=12
+    )
+    found, _ = characterize(Session(device, clock, seed=4), np.arange(6), np.arange(6), settings)
+    assert found.states == 7
+    assert found.levels.mean == pytest.approx(np.arange(7) / 6, abs=0.02)
+    device.close()
