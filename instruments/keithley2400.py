@@ -13,6 +13,7 @@ from pymeasure.instruments.keithley import Keithley2400
 
 from quest_lab.device import ReadPulse
 from quest_lab.errors import DeviceError, LimitExceeded
+from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
 NPLC_LOW, NPLC_HIGH = 0.01, 10.0  # datasheet
@@ -62,7 +63,7 @@ class SourceMeter2400:
                 f"{NPLC_HIGH / self._line_hz} s at {self._line_hz} Hz mains"
             )
         self._armed = None
-        command = f":SENS:CURR:NPLC {nplc:.9g};:SOUR:VOLT {at.amplitude_v:.9g}"
+        command = f":SENS:CURR:NPLC {nplc:.9g};:SOUR:VOLT {at.amplitude_v:.12g}"  # no rounding past a limit
         self._line.ask_ok(command, f"arm {at.amplitude_v:.6g} V")
         self._armed = at
 
@@ -79,6 +80,13 @@ class SourceMeter2400:
         if abs(ampere) >= OVERFLOW or abs(ampere) < RESOLVED * self._limit_a or not ohm > 0.0:
             raise DeviceError(f"2400: read: {volts} V, {ampere} A is no resistance: cell open?")
         return ohm
+
+    def read_back(self) -> list[Setting]:
+        """What the instrument says of its compliance and output, against what was set."""
+        with self._line.step("read back"):
+            limit_a = float(self._line.ask(":SENS:CURR:PROT?", "read back"))
+            on = float(self._line.ask(":OUTP?", "read back"))
+        return [Setting("compliance", self._limit_a, limit_a, "A"), Setting("output on", 0.0, on, "")]
 
     def off(self) -> None:
         self._armed = None

@@ -10,6 +10,7 @@ from pymeasure.instruments import Instrument, SCPIMixin
 from quest_lab.clock import Clock
 from quest_lab.errors import DeviceError
 from quest_lab.fixture import Crosspoint, Wiring
+from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
 
@@ -69,6 +70,11 @@ class MatrixSwitch7001:
             raise DeviceError(f"7001: close {where}: {closed} is closed")
         self._clock.sleep(self._settle_s)
         self._routed = wanted
+
+    def read_back(self) -> list[Setting]:
+        """How many relays the instrument says are closed, against none."""
+        closed = self._line.ask(":ROUT:CLOS:STAT?", "read back")
+        return [Setting("closed relays", 0.0, float(closed.count("!") // 2), "")]
 
     def off(self) -> None:
         self._routed = None

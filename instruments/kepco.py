@@ -8,7 +8,7 @@ from quest_lab.clock import Clock
 from quest_lab.errors import LimitExceeded
 from quest_lab.instruments.magnet import FieldCalibration as FieldCalibration
 from quest_lab.instruments.magnet import FieldMagnet
-from quest_lab.instruments.roles import Gaussmeter
+from quest_lab.instruments.roles import Gaussmeter, Setting
 from quest_lab.instruments.visa import Line
 
 MAXIMUM_A, MAXIMUM_V = 12.0, 36.0  # BOP 36-12M: its name
@@ -43,6 +43,16 @@ class KepcoSupply:
         with self._line.step("measure current"):
             return float(self._line.ask("MEAS:CURR?", "measure current"))
 
+    def read_back(self, compliance_v: float) -> list[Setting]:
+        """What the supply says of its compliance and set point, against what was set."""
+        with self._line.step("read back"):
+            volts = float(self._line.ask("VOLT?", "read back"))
+            ampere = float(self._line.ask("CURR?", "read back"))
+        return [
+            Setting("compliance", compliance_v, volts, "V"),
+            Setting("current set point", 0.0, ampere, "A"),
+        ]
+
     def open(self) -> None:
         self._line.write("OUTP 0", "output off")
 
@@ -65,4 +75,9 @@ class KepcoMagnet(FieldMagnet):
                 f"magnet.limit_a={calibration.limit_a}, magnet.compliance_v={calibration.compliance_v}: "
                 f"a BOP 36-12 gives up to {MAXIMUM_A} A and {MAXIMUM_V} V"
             )
-        super().__init__(KepcoSupply(supply), calibration, clock, gaussmeter)
+        self._kepco = KepcoSupply(supply)
+        super().__init__(self._kepco, calibration, clock, gaussmeter)
+
+    def read_back(self) -> list[Setting]:
+        """Compliance and set point as the supply tells them."""
+        return self._kepco.read_back(self.calibration.compliance_v)

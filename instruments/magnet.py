@@ -31,6 +31,7 @@ class FieldCalibration:
     tolerance: float = 0.01  # of the current (of the field, with a gaussmeter), before the flat top begins
     ramp_t_per_s: float = math.inf
     field_tolerance_t: float = 1e-4  # with a gaussmeter: less than this is no error, also of small fields
+    polarity: int = 1  # sign of the field at the chip for a positive current
 
     def __post_init__(self) -> None:
         names = ("tesla_per_ampere", "limit_a", "compliance_v", "ramp_a_per_s", "ramp_step_a", "ramp_t_per_s")
@@ -42,6 +43,10 @@ class FieldCalibration:
     def limit_t(self) -> float:
         """Highest field, tesla."""
         return self.limit_a * self.tesla_per_ampere
+
+    def ampere(self, field_t: float) -> float:
+        """The current that the calibration gives for this field."""
+        return self.polarity * field_t / self.tesla_per_ampere
 
     @property
     def slew_a_per_s(self) -> float:
@@ -76,7 +81,7 @@ class FieldMagnet:
 
     def pulse(self, field_t: float, width_s: float) -> float:
         """Ramp, check current or field, hold, ramp to zero; returns I^2 R t of the flat top, joule."""
-        ampere = self._learned_a.get(field_t, field_t / self.calibration.tesla_per_ampere)
+        ampere = self._learned_a.get(field_t, self.calibration.ampere(field_t))
         if abs(field_t) > self.calibration.limit_t * (1 + 1e-9):
             raise LimitExceeded(f"field_t={field_t}: above {self.calibration.limit_t} T of this magnet")
         if not self._on:
@@ -143,7 +148,7 @@ class FieldMagnet:
 
     def _correct(self, field_t: float, missing_t: float) -> None:
         """One step towards the field. Raises DeviceError where the current's limit forbids it."""
-        ampere = self._ampere + missing_t / self.calibration.tesla_per_ampere
+        ampere = self._ampere + self.calibration.ampere(missing_t)
         if abs(ampere) > self.calibration.limit_a * (1 + 1e-9):
             self._learned_a.pop(field_t, None)
             raise DeviceError(

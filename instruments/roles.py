@@ -7,9 +7,32 @@ All methods raise DeviceError naming instrument and step.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from quest_lab.device import ReadPulse
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as it should stand in an instrument, and as the instrument says it stands."""
+
+    name: str
+    wanted: float
+    found: float
+    unit: str
+
+    @property
+    def right(self) -> bool:
+        """Whether the two agree as far as instruments' digits go."""
+        return math.isclose(self.wanted, self.found, rel_tol=1e-4, abs_tol=1e-9)
+
+
+class ReadsBack(Protocol):
+    """A role that can tell its protective settings."""
+
+    def read_back(self) -> list[Setting]: ...
 
 
 class PulseSource(Protocol):

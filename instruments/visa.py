@@ -7,7 +7,7 @@ import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pyvisa.errors import VisaIOError
 from pyvisa.highlevel import VisaLibraryBase
@@ -16,6 +16,8 @@ from pyvisa.resources import SerialInstrument, TCPIPSocket
 from quest_lab.errors import DeviceError
 
 T = TypeVar("T")
+Library: TypeAlias = VisaLibraryBase | str
+"""A virtual VISA library, or the name of a real one."""
 NO_HARDWARE = "QUEST_LAB_NO_HARDWARE"
 DRAIN_MS = 10  # a line on which nothing comes for so long is taken as empty
 _RESYNCHRONISE_TRIES = 3
@@ -40,7 +42,8 @@ def open_instrument(
         instrument = driver(address, visa_library=library, timeout=round(timeout_s * 1e3))
         prepare(instrument.adapter.connection)  # type: ignore[attr-defined]  # of pymeasure, which has no types
     except Exception as error:  # pyvisa-py raises bare ones; and pymeasure's drivers talk when they are made
-        raise DeviceError(f"{address}: cannot be opened: {error}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DeviceError(f"{address}: cannot be opened: {reason}") from error
     return instrument
 
 

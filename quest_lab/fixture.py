@@ -64,13 +64,17 @@ class SignalPath:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Cells on the columns of matrix cards, in order; pulser and meter each on a row common to all cards."""
+    """Cells on the columns of matrix cards, in order; pulser and meter each on a row common to all cards.
+
+    `places`: slot and column of each cell, where they are not in order.
+    """
 
     cells: int
     slots: int = 2
     columns: int = 10
     pulser_row: int = 1
     meter_row: int = 2
+    places: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.cells <= self.slots * self.columns:
@@ -78,13 +82,20 @@ class Wiring:
                 f"cells={self.cells}: {self.slots} matrix cards of {self.columns} columns reach "
                 f"1 to {self.slots * self.columns} cells"
             )
+        if self.places and not len(set(self.places)) == len(self.places) == self.cells:
+            raise BadInput(f"places={self.places}: want {self.cells} different ones, one for each cell")
 
     def crosspoint(self, row: int, cell: int) -> Crosspoint:
         """The relay that joins this row to this cell."""
+        if self.places:
+            slot, column = self.places[cell]
+            return slot, row, column
         return 1 + cell // self.columns, row, 1 + cell % self.columns
 
     def cell(self, crosspoint: Crosspoint) -> int | None:
         """The cell on the column of this relay, None where no cell is wired."""
         slot, _, column = crosspoint
+        if self.places:
+            return self.places.index((slot, column)) if (slot, column) in self.places else None
         cell = (slot - 1) * self.columns + column - 1
         return cell if cell < self.cells else None

@@ -70,12 +70,14 @@ class RunWriter:
         seed: int,
         settings: Mapping[str, Any],
         overwrite: bool = False,
+        origin: Mapping[str, str] | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> Self:
         """Start `path`.part. An existing one is refused unless `overwrite`, and kept until the new closes.
 
-        `wall` gives seconds since 1970, `monotonic` paces the flushes. Raises BadInput, DiskFull.
+        `origin`: texts to be kept with the provenance (a bench file). `wall` gives seconds
+        since 1970, `monotonic` paces the flushes. Raises BadInput, DiskFull.
         """
         path = Path(path)
         _refuse_existing(path, overwrite)
@@ -89,7 +91,7 @@ class RunWriter:
         file = None
         try:
             file = h5py.File(part_of(path), "x")
-            _write_head(file, texts, seed)
+            _write_head(file, texts, seed, origin or {})
             writer = cls(path, file, kind, wall, monotonic)
             writer.flush()
         except OSError as error:
@@ -254,7 +256,7 @@ def _status_of(error: BaseException | None) -> Status:
     return Status.ABORTED if isinstance(error, Interrupted | KeyboardInterrupt) else Status.FAILED
 
 
-def _write_head(file: h5py.File, texts: Mapping[str, str], seed: int) -> None:
+def _write_head(file: h5py.File, texts: Mapping[str, str], seed: int, origin: Mapping[str, str]) -> None:
     file.attrs.update({"NX_class": "NXroot", "default": "entry", "creator": "quest-lab"})
     file.attrs.update({"quest_lab_format": schema.FORMAT, "quest_lab_format_version": schema.FORMAT_VERSION})
     entry = nexus.make_group(file, "entry", "NXentry", default="results")
@@ -262,7 +264,9 @@ def _write_head(file: h5py.File, texts: Mapping[str, str], seed: int) -> None:
     entry["seed"] = seed
     for name, value in (("status", Status.RUNNING.value), ("end_time", "")):  # fixed width: changed in place
         entry.create_dataset(name, data=value.encode(), dtype=h5py.string_dtype("utf-8", 32))
-    nexus.write_texts(nexus.make_group(entry, "provenance", "NXcollection"), provenance.collect())
+    nexus.write_texts(
+        nexus.make_group(entry, "provenance", "NXcollection"), {**provenance.collect(), **origin}
+    )
     nexus.make_group(entry, "results", "NXcollection", default="")
 
 

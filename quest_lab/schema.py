@@ -307,7 +307,8 @@ dropped by the reader.
 | `/` | `NX_class` NXroot, `default` entry, `quest_lab_format`, `quest_lab_format_version` |
 | `/entry` | NXentry, `default` results; `title`, `kind`, `status` (running, complete, aborted, failed), \
 `seed`, `settings` (JSON), `start_time`, `end_time` |
-| `/entry/provenance` | versions, git commit, Python, platform, command line |
+| `/entry/provenance` | versions, git commit, Python, platform, command line; on a bench file's bench \
+`bench_file` (verbatim), `bench_file_name`, `bench_file_sha256` |
 | `/entry/<table>` | the tables below, one dataset per column |
 | `/entry/results` | NXcollection, `default` the result that viewers plot |
 | `/entry/results/<name>` | NXdata (`signal`, `axes`, `auxiliary_signals`, `<name>_errors`) or NXcollection |

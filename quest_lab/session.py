@@ -132,7 +132,7 @@ BENCHES: Mapping[str, tuple[_Opener, int]] = {  # name: opener, cells by default
 
 @contextmanager
 def open_bench(
-    name: str,
+    name: str | Path,
     *,
     cells: int | None = None,
     seed: int = 0,
@@ -144,31 +144,89 @@ def open_bench(
     overwrite: bool = False,
     limits: Limits | None = None,
     progress: Progress = no_progress,
+    hardware: bool = False,
+    log_wire: bool | None = None,
 ) -> Iterator[Session]:
     """A session on the bench `name`; outputs are off and everything is closed however the block is left.
 
-    `run`: a path starts a run file (of `kind`, `title`, `settings`) and finishes it; a RunWriter stays its
-    owner's. Raises BadInput for an unknown name, naming the known ones.
+    `name`: one of BENCHES, or the path of a bench file (`.toml`): then its simulated twin, or with
+    `hardware=True` its instruments, if they answer as the file says. `run`: a path starts a run file (of
+    `kind`, `title`, `settings`) and finishes it; a RunWriter stays its owner's. `log_wire`: keep every
+    exchange with the instruments in the run's `visa` table (default: on hardware). Raises BadInput for an
+    unknown name, naming the known ones.
     """
-    if name not in BENCHES:
-        raise BadInput(f"bench {name!r}: not known; there are {', '.join(sorted(BENCHES))}")
-    opener, default_cells = BENCHES[name]
-    count = default_cells if cells is None else cells
-    if count < 1:
-        raise BadInput(f"cells={count}: a bench needs at least 1 cell")
+    chosen = _choose(name, cells, hardware=hardware)
     stop = Stop()
     with ExitStack() as stack:
         if isinstance(run, Path | str):
-            said = {"bench": name, "cells": count, "seed": seed, **(settings or {})}
-            run = RunWriter.create(run, kind=kind, title=title, seed=seed, settings=said, overwrite=overwrite)
+            said = {**chosen.said, "seed": seed, **(settings or {})}
+            run = RunWriter.create(
+                run, kind=kind, title=title, seed=seed, settings=said, overwrite=overwrite,
+                origin=chosen.origin,
+            )  # fmt: skip
             stack.enter_context(run)
-        bare, clock = opener(count, seed, None if cells_file is None else Path(cells_file))
+        wire = run if (hardware if log_wire is None else log_wire) else None
+        bare, clock = chosen.open(seed, None if cells_file is None else Path(cells_file), wire)
         stack.callback(switch_off, bare)
         device: Device = Limited(bare, limits)
+        if chosen.limits is not None:
+            device = Limited(device, chosen.limits)
         if run is not None:
             device = Recorded(device, run, clock)
         stack.enter_context(stop_on_signals(stop, bare))
         yield Session(device, clock, stop, progress, seed, run, getattr(bare, "true_states", None))
+
+
+def is_bench_file(name: str) -> bool:
+    """Whether a bench's name means a file."""
+    return name.endswith(".toml")
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A bench, not open yet: how to open it, what a run says of it, its own limits."""
+
+    open: Callable[[int, Path | None, RunWriter | None], tuple[Device, Clock]]
+    said: Mapping[str, Any]
+    origin: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits | None = None
+
+
+def _choose(name: str | Path, cells: int | None, *, hardware: bool) -> _Chosen:
+    """The bench of this name, or of the bench file at this path."""
+    name = str(name)
+    if cells is not None and cells < 1:
+        raise BadInput(f"cells={cells}: a bench needs at least 1 cell")
+    if is_bench_file(name):
+        return _choose_file(name, cells, hardware=hardware)
+    if name not in BENCHES:
+        known = ", ".join(sorted(BENCHES))
+        raise BadInput(f"bench {name!r}: not known; there are {known}, and bench files (.toml)")
+    if hardware:
+        raise BadInput(f"bench {name!r}: is simulated; --hardware needs a bench file")
+    opener, default_cells = BENCHES[name]
+    count = default_cells if cells is None else cells
+    return _Chosen(lambda seed, path, _run: opener(count, seed, path), {"bench": name, "cells": count})
+
+
+def _choose_file(name: str, cells: int | None, *, hardware: bool) -> _Chosen:
+    from quest_lab.benches import bench_limits, chip_id, open_file_bench
+    from quest_lab.benchfile import load_bench
+
+    file = load_bench(name)
+    count = file.bench.wiring.wiring().cells
+    if cells not in (None, count):
+        raise BadInput(f"cells={cells}: {file.path.name} wires {count} cells (wiring.cells)")
+
+    def open_(_seed: int, path: Path | None, run: RunWriter | None) -> tuple[Device, Clock]:
+        if path is not None and hardware:
+            raise BadInput(f"{path}: a file of simulated cells has no meaning on hardware")
+        heard = None if run is None else run.wire
+        return open_file_bench(file, hardware=hardware, cells_file=path, heard=heard)
+
+    said = {"bench": file.path.name, "cells": count, "hardware": hardware,
+            "chip_id": chip_id(file.bench, hardware=hardware)}  # fmt: skip
+    return _Chosen(open_, said, file.provenance(), bench_limits(file))
 
 
 def switch_off(device: Device) -> None:

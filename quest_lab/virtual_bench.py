@@ -28,6 +28,7 @@ from quest_lab.instruments.keithley7001 import Keithley7001, MatrixSwitch7001
 from quest_lab.instruments.kepco import FieldCalibration, KepcoMagnet
 from quest_lab.instruments.remote_clock import RemoteClock
 from quest_lab.instruments.visa import open_instrument
+from quest_lab.sim.array import Model
 from quest_lab.sim.server import FIRST_PORT, LOOPBACK, Place, serving
 from quest_lab.sim.skmtj import Preset, SkMTJ
 from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, Laboratory, virtual_laboratory
@@ -47,7 +48,7 @@ INSTRUMENTS = (GENERATOR, METER, MATRIX, MAGNET)  # in the order of their ports
 class Chip:
     """What the bench knows of the chip in it."""
 
-    model: SkMTJ
+    model: Model
     cells: int
     chip_id: str
 

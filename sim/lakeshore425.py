@@ -39,8 +39,8 @@ class StatusOnly(Scpi):
         self._free_at = now + SILENCE_S
         super().receive(message)
 
-    def _common(self, identity: str) -> tuple[Command, ...]:
-        return tuple(c for c in super()._common(identity) if c.header.startswith("*"))
+    def _common(self) -> tuple[Command, ...]:
+        return tuple(c for c in super()._common() if c.header.startswith("*"))
 
 
 def _defaults() -> dict[str, Any]:

@@ -73,13 +73,14 @@ class Scpi:
         no_error: str = "0",
         queue: int = 20,
     ) -> None:
+        self.identity = identity
         self._no_error = no_error
         self._reset = reset
         self._errors: deque[tuple[int, str]] = deque()
         self._queue = queue
         self._output: list[str] = []
         self._events, self._event_enable, self._service_enable = POWER_ON, 0, 0
-        self._table = [(c.pattern(), c) for c in (*self._common(identity), *commands)]
+        self._table = [(c.pattern(), c) for c in (*self._common(), *commands)]
         self._known: dict[str, tuple[Command, int]] = {}
 
     def receive(self, message: str) -> None:
@@ -165,9 +166,9 @@ class Scpi:
                 return command, (given or [1])[0]
         raise ScpiError(-113)
 
-    def _common(self, identity: str) -> tuple[Command, ...]:
+    def _common(self) -> tuple[Command, ...]:
         return (
-            Command("*IDN", query=lambda _: identity),
+            Command("*IDN", query=lambda _: self.identity),
             Command("*RST", write=lambda _: self._reset()),
             Command("*CLS", write=lambda _: self._clear_status()),
             Command("*OPC", write=lambda _: self._set_event(OPERATION_COMPLETE), query=lambda _: "1"),

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quest_lab.benches import open_file_bench
+from quest_lab.benchfile import parse_bench
 from quest_lab.clock import Clock, VirtualClock
 from quest_lab.device import (
     Capabilities,
@@ -77,6 +79,18 @@ if sys.platform != "win32":  # which has no pseudo terminals
     BARE["arc-one-magnet, terminal"] = lambda: open_terminal_arcone(
         magnet=True, cells=CELLS, seed=1, reset_s=0.1
     )
+SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
+
+
+def _from_file() -> Opened:
+    """The slow matrix bench of the example, with fewer cells."""
+    text = SLOW.read_text(encoding="utf-8").replace(
+        '["1!1:1!10", "2!1:2!6"]', f'["2!3", "1!1:1!{CELLS - 1}"]'
+    )
+    return open_file_bench(parse_bench(text, SLOW))
+
+
+BARE["bench file, slow matrix"] = _from_file
 Wrapper = Callable[[Device, Clock, RunWriter], Device]
 WRAPPED: dict[str, Wrapper] = {
     "bare": lambda device, _clock, _run: device,
@@ -123,8 +137,8 @@ def strong(can: Capabilities) -> VoltagePulse:
 
 
 def test_every_device_and_every_wrapper_is_here() -> None:
-    """Seventeen devices bare and in each of five wrappings: a device that is left out is not tested."""
-    assert len(EVERY) == len(set(EVERY)) == 6 * (15 if sys.platform == "win32" else 17)
+    """Eighteen devices bare and in each of five wrappings: a device that is left out is not tested."""
+    assert len(EVERY) == len(set(EVERY)) == 6 * (16 if sys.platform == "win32" else 18)
     from quest_lab.session import BENCHES
 
     named = " ".join(BARE)

@@ -16,6 +16,7 @@ import typer
 
 from quest_lab import __version__
 from quest_lab.cli import sim
+from quest_lab.cli.bench import bench_app
 from quest_lab.cli.frame import debug_first, exit_on_failure, printable_everywhere
 from quest_lab.train.config import TrainConfig
 
@@ -32,15 +33,17 @@ app = typer.Typer(
 app.add_typer(sim.app, name="sim")
 
 
-class DeviceName(StrEnum):
-    """The chips that come with quest-lab: simulated ones, and virtual benches of instruments."""
-
-    SCALED = "scaled"
-    LAB = "lab"
-    DOMAIN_WALL = "domain-wall"
-    VIRTUAL = "virtual"
-    ARC_ONE = "arc-one"
-    ARC_ONE_MAGNET = "arc-one-magnet"
+# Simulated chips, and virtual benches whose cells the default staircase (0.35 to 0.85 V) suits.
+DEVICES = (
+    "scaled",
+    "lab",
+    "domain-wall",
+    "virtual",
+    "virtual-2700",
+    "virtual-fast",
+    "arc-one",
+    "arc-one-magnet",
+)
 
 
 class DatasetName(StrEnum):
@@ -79,11 +82,23 @@ def _positive(value: float) -> float:
     return value
 
 
+def _device(name: str) -> str:
+    if name not in DEVICES and not name.endswith(".toml"):
+        raise typer.BadParameter(f"{name!r}: want {', '.join(DEVICES)}, or a bench file (.toml)")
+    return name
+
+
 Device = Annotated[
-    DeviceName,
+    str,
     typer.Argument(
-        metavar="DEVICE", help=f"The chip to drive: {', '.join(name.value for name in DeviceName)}."
+        metavar="DEVICE", help=f"The chip to drive: {', '.join(DEVICES)}, or a bench file.", callback=_device
     ),
+]
+Hardware = Annotated[
+    bool, typer.Option("--hardware", help="Drive the bench file's real instruments, not its twin.")
+]
+LogWire = Annotated[
+    bool, typer.Option("--log-wire", help="Keep every exchange with the instruments in the run's visa table.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
@@ -146,12 +161,24 @@ def characterize_command(
     sample: Annotated[int | None, typer.Option(min=1, help="Cells to measure; default all.")] = None,
     chip: Chip = None,
     seed: Seed = 0,
+    hardware: Hardware = False,
+    log_wire: LogWire = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure a chip: states, set operations, transitions."""
     from quest_lab.cli.characterize import run
 
-    run(device=device.value, out=out, cells=cells, sample=sample, chip=chip, seed=seed, overwrite=overwrite)
+    run(
+        device=device,
+        out=out,
+        cells=cells,
+        sample=sample,
+        chip=chip,
+        seed=seed,
+        overwrite=overwrite,
+        hardware=hardware,
+        log_wire=log_wire or None,
+    )
 
 
 @command("energy", "chip.h5 --schedule trained/schedule.h5")
@@ -223,13 +250,15 @@ def replay_command(
     states: States = None,
     chip: Chip = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps to replay; default all.")] = None,
+    hardware: Hardware = False,
+    log_wire: LogWire = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a schedule to the cells, reading back every step."""
     from quest_lab.cli.replay import run
 
     run(
-        device=device.value,
+        device=device,
         schedule=schedule,
         characterization=characterization,
         out=out,
@@ -237,6 +266,8 @@ def replay_command(
         chip=chip,
         steps=steps,
         overwrite=overwrite,
+        hardware=hardware,
+        log_wire=log_wire or None,
     )
 
 
@@ -252,13 +283,15 @@ def validate_command(
     ] = None,
     data: Data = None,
     chip: Chip = None,
+    hardware: Hardware = False,
+    log_wire: LogWire = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Program weights, read them back, compare accuracies."""
     from quest_lab.cli.validate import run
 
     run(
-        device=device.value,
+        device=device,
         weights=weights,
         characterization=characterization,
         out=out,
@@ -267,6 +300,8 @@ def validate_command(
         data=data,
         chip=chip,
         overwrite=overwrite,
+        hardware=hardware,
+        log_wire=log_wire or None,
     )
 
 
@@ -288,6 +323,9 @@ def show_command(run_file: Annotated[Path, typer.Argument(metavar="RUN", help="A
     from quest_lab.cli.show import run
 
     run(path=run_file)
+
+
+app.add_typer(bench_app, name="bench")
 
 
 def _parsed(value: Any) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import to_result
-from quest_lab.cli.common import energy, percent, print_table
+from quest_lab.cli.common import bench_name, energy, percent, print_table
 from quest_lab.cli.progress import progress
 from quest_lab.device import FieldPulse, Scope
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
@@ -27,10 +27,14 @@ def run(
     chip: Path | None,
     seed: int,
     overwrite: bool,
+    hardware: bool = False,
+    log_wire: bool | None = None,
 ) -> None:
-    print_findings(
-        execute(device=device, out=out, cells=cells, sample=sample, chip=chip, seed=seed, overwrite=overwrite)
-    )
+    found = execute(
+        device=device, out=out, cells=cells, sample=sample, chip=chip, seed=seed, overwrite=overwrite,
+        hardware=hardware, log_wire=log_wire,
+    )  # fmt: skip
+    print_findings(found)
     print(f"characterisation: {out}")
 
 
@@ -44,14 +48,16 @@ def execute(
     seed: int,
     overwrite: bool,
     settings: CharacterizeSettings | None = None,
+    hardware: bool = False,
+    log_wire: bool | None = None,
 ) -> Characterization:
     settings = settings or CharacterizeSettings()
     with (
         progress() as report,
         open_bench(
             str(device), cells=cells, seed=seed, cells_file=chip, run=out, kind="characterization",
-            title=f"Characterisation of a chip on the bench {device}", settings=asdict(settings),
-            overwrite=overwrite, progress=report,
+            title=f"Characterisation of a chip on the bench {bench_name(device)}", settings=asdict(settings),
+            overwrite=overwrite, progress=report, hardware=hardware, log_wire=log_wire,
         ) as session,
     ):  # fmt: skip
         return measure(session, sample, settings)

@@ -15,7 +15,7 @@ from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.progress import progress
 from quest_lab.errors import BadInput
 from quest_lab.runfile import open_run
-from quest_lab.session import Session, open_bench
+from quest_lab.session import Session, is_bench_file, open_bench
 
 
 def default_states(found: Characterization, levels: int) -> tuple[int, ...]:
@@ -36,6 +36,11 @@ def load_restricted(
     return found.restrict(chosen), chosen
 
 
+def bench_name(device: str) -> str:
+    """A DEVICE as runs call it: a bench file without its folder."""
+    return Path(device).name if is_bench_file(device) else device
+
+
 @contextmanager
 def chip_of(
     characterization: Path,
@@ -46,18 +51,24 @@ def chip_of(
     kind: str,
     overwrite: bool,
     settings: Mapping[str, Any],
+    hardware: bool = False,
+    log_wire: bool | None = None,
 ) -> Iterator[Session]:
     """The characterised chip, opened again for a run: the same bench, cells and seed."""
     with open_run(characterization) as run:
         was = dict(run.settings)
-    if was.get("bench") != str(device):
-        raise BadInput(f"{characterization}: is of the bench {was.get('bench')!r}, not {str(device)!r}")
+    name = bench_name(device)
+    if was.get("bench") != name:
+        raise BadInput(f"{characterization}: is of the bench {was.get('bench')!r}, not {name!r}")
+    if bool(was.get("hardware")) != hardware:
+        kind = "instruments (--hardware)" if was.get("hardware") else "the simulated twin"
+        raise BadInput(f"{characterization}: was measured on {kind} of {name}: do the same here")
     with (
         progress() as report,
         open_bench(
             str(device), cells=int(was["cells"]), seed=int(was["seed"]), cells_file=chip, run=out, kind=kind,
             settings={"characterization": characterization.name, **settings}, overwrite=overwrite,
-            progress=report,
+            progress=report, hardware=hardware, log_wire=log_wire,
         ) as session,
     ):  # fmt: skip
         yield session
@@ -72,7 +83,7 @@ def print_table(
         console = Console(width=140)
     table = Table(title=title, title_justify="left", title_style="bold")
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right")
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     console.print(table)

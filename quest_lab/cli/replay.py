@@ -41,6 +41,8 @@ def execute(
     steps: int | None,
     overwrite: bool,
     pattern: Pattern | None = None,
+    hardware: bool = False,
+    log_wire: bool | None = None,
 ) -> Replayed:
     with Schedule.open(schedule) as source:
         found, used = load_restricted(characterization, states, level_count(source.header.bits))
@@ -56,6 +58,8 @@ def execute(
             kind="replay",
             overwrite=overwrite,
             settings=settings,
+            hardware=hardware,
+            log_wire=log_wire,
         ) as session:
             done = replay(session, source, found, pattern, steps=steps)
             if session.run is not None:

@@ -14,6 +14,9 @@ def run(*, path: Path) -> None:
         print("\nsettings")
         for key, value in run.settings.items():
             print(f"  {key:20s} {value}")
+        if "bench_file" in run.provenance:
+            name, digest = (run.provenance[f"bench_file_{part}"] for part in ("name", "sha256"))
+            print(f"\nbench file {name}, SHA-256 {digest} (verbatim in provenance)")
         print("\ntables (rows)")
         for name in run.tables:
             print(f"  {name:20s} {len(run.table(name))}")

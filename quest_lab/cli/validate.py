@@ -31,6 +31,8 @@ def execute(
     chip: Path | None,
     overwrite: bool,
     pattern: Pattern | None = None,
+    hardware: bool = False,
+    log_wire: bool | None = None,
 ) -> Validation:
     network = Network.load(weights)
     if dataset is not None and dataset != network.dataset:
@@ -49,6 +51,8 @@ def execute(
         kind="validation",
         overwrite=overwrite,
         settings=settings,
+        hardware=hardware,
+        log_wire=log_wire,
     ) as session:
         return validate(session, network, images.test_images, images.test_labels, full, used, pattern)
 

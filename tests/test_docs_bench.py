@@ -1,0 +1,64 @@
+"""docs/bench.md as a new user follows it: every command and the script run, and the messages are as printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quest_lab.benchfile import parse_bench
+from quest_lab.errors import BadInput
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", PAGE, flags=re.S)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the page's commands are for a POSIX shell")
+def test_every_command_of_the_page_works_in_order(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    example = tmp_path / "examples" / "benches" / "slow-matrix.toml"
+    text = example.read_text(encoding="utf-8")  # four cells instead of 16: the user has more time
+    example.write_text(text.replace('["1!1:1!10", "2!1:2!6"]', '["1!1:1!4"]'), encoding="utf-8")
+    commands = "".join(text for kind, text in BLOCKS if kind == "sh")
+    assert commands.count("quest-lab ") == 7
+    program = f"quest-lab() {{ '{sys.executable}' -c 'from quest_lab.cli import main; main()' \"$@\"; }}\n"
+    run = ["bash", "-e", "-c", program + commands]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "all as the file says" in done.stdout
+    assert "pulser   > *IDN?" in done.stderr
+    assert "QUEST_LAB_NO_HARDWARE is set" in done.stderr
+    assert "bench file my-bench.toml, SHA-256" in done.stdout
+    (script,) = (text for kind, text in BLOCKS if kind == "python")
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(ran.stdout.strip("[]\n").split()) == 4
+
+
+def test_the_mistakes_of_the_page_are_told_in_these_words() -> None:
+    (words,) = (text for kind, text in BLOCKS if not kind and "has no unit" in text)
+    text = (ROOT / "examples" / "benches" / "slow-matrix.toml").read_text(encoding="utf-8")
+    text = text.replace('amplitude = "1.0 V"', "amplitude = 1.0\nvolts = 3").replace('"20 ms"', '"20 V"')
+    with pytest.raises(BadInput) as refused:
+        parse_bench(text, Path("my-bench.toml"))
+    assert sorted(str(refused.value).splitlines()) == sorted(words.splitlines())
+
+
+def test_every_section_is_in_the_pages_table() -> None:
+    from quest_lab.benchfile import Bench
+
+    table = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    assert all(any(f"`{name}`" in row or f"[{name}" in row for row in table) for name in Bench.model_fields)
