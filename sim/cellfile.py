@@ -59,12 +59,19 @@ class CellFile:
             self._lay_out()
         else:
             self._check_header()
-        self._maps = self._map()
+        self._map: np.memmap[Any, Any] | None = np.memmap(self.path, np.uint8, "r+")  # one map, one handle
 
     @property
     def columns(self) -> list[NDArray[Any]]:
         """The columns as plain arrays on the file's memory, in the order of `dtypes`."""
-        return [np.asarray(column) for column in self._maps]
+        if self._map is None:
+            raise BadInput(f"{self.path}: closed")
+        whole, columns, offset = np.asarray(self._map), [], _HEADER_BYTES
+        for dtype in self._dtypes:
+            size = self._cells * np.dtype(dtype).itemsize
+            columns.append(whole[offset : offset + size].view(dtype))
+            offset += _padded(size)
+        return columns
 
     def finish(self) -> None:
         """Write the page that makes a fresh file valid."""
@@ -76,23 +83,15 @@ class CellFile:
 
     def close(self) -> None:
         """Write the cells back; removes a temporary file. Idempotent."""
-        for column in self._maps:
-            column.flush()
-        self._maps = []
+        if self._map is not None:
+            self._map.flush()
+        self._map = None
         if self._temporary:
             self._temporary.cleanup()
 
     @property
     def _bytes(self) -> int:
         return _HEADER_BYTES + sum(_padded(self._cells * np.dtype(d).itemsize) for d in self._dtypes)
-
-    def _map(self) -> list[np.memmap[Any, Any]]:
-        maps, offset = [], _HEADER_BYTES
-        for dtype in self._dtypes:
-            column: np.memmap[Any, Any] = np.memmap(self.path, dtype, "r+", offset, (self._cells,))
-            maps.append(column)
-            offset += _padded(column.nbytes)
-        return maps
 
     def _lay_out(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -114,14 +114,17 @@ class VirtualLibrary(VisaLibraryBase):
         self, session: Any, attribute: ResourceAttribute | EventAttribute
     ) -> tuple[Any, StatusCode]:
         attributes = self._sessions[session].attributes
-        if not isinstance(attribute, ResourceAttribute) or attribute not in attributes:
+        known = next(
+            (key for key in attributes if key == attribute), None
+        )  # pyvisa may hand over a plain number
+        if known is None:
             raise VisaIOError(StatusCode.error_nonsupported_attribute)
-        return attributes[attribute], self.handle_return_value(session, StatusCode.success)
+        return attributes[known], self.handle_return_value(session, StatusCode.success)
 
     def set_attribute(
         self, session: VISASession, attribute: ResourceAttribute, attribute_state: Any
     ) -> StatusCode:
-        self._sessions[session].attributes[attribute] = attribute_state
+        self._sessions[session].attributes[ResourceAttribute(attribute)] = attribute_state
         return self.handle_return_value(session, StatusCode.success)
 
     def disable_event(
