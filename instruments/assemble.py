@@ -12,8 +12,9 @@ from pymeasure.instruments.agilent import Agilent33500
 from pymeasure.instruments.keithley import Keithley2400
 from pymeasure.instruments.kepco import KepcoBOP3612
 
-from quest_lab.benchfile import Bench, BenchFile, FieldSection, highest_field_t
-from quest_lab.benchfile import Instrument as Section
+from quest_lab.benchdevices import Instrument as Section
+from quest_lab.benchfile import BenchFile
+from quest_lab.benchmodel import Bench, FieldSection, highest_field_t
 from quest_lab.clock import Clock
 from quest_lab.device import Capabilities, FieldPulse, Range, ReadPulse, Scope
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quest_lab.benchfile import Bench, BenchFile
+from quest_lab.benchfile import BenchFile
+from quest_lab.benchmodel import Bench
 from quest_lab.clock import Clock, WallClock
 from quest_lab.errors import DeviceError
 from quest_lab.limits import Limit, Limits

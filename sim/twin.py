@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from quest_lab import seeds
-from quest_lab.benchfile import Bench, BenchFile
+from quest_lab.benchfile import BenchFile
+from quest_lab.benchmodel import Bench
 from quest_lab.clock import Clock, VirtualClock
 from quest_lab.sim.agilent33500 import Agilent33500
 from quest_lab.sim.cells import CellArray

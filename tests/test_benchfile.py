@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quest_lab.benchfile import Bench, load_bench, parse_bench, schema
+from quest_lab.benchfile import load_bench, parse_bench, schema
+from quest_lab.benchmodel import Bench
 from quest_lab.errors import BadInput
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "benches").glob("*.toml"))

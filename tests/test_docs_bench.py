@@ -58,7 +58,7 @@ def test_the_mistakes_of_the_page_are_told_in_these_words() -> None:
 
 
 def test_every_section_is_in_the_pages_table() -> None:
-    from quest_lab.benchfile import Bench
+    from quest_lab.benchmodel import Bench
 
     table = [line for line in PAGE.splitlines() if line.startswith("| `")]
     assert all(any(f"`{name}`" in row or f"[{name}" in row for row in table) for name in Bench.model_fields)
