@@ -5,13 +5,14 @@ The number of states is not told to it. Every phase goes through the Device; its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.characterization import Characterization, checked_resistance
+from quest_lab.characterization import Characterization, attempt_step, checked_resistance
 from quest_lab.device import Cells, Floats, VoltagePulse, as_cells
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.levels import find_levels, levels_of, visits
@@ -27,6 +28,7 @@ from quest_lab.protocols.trials import Trials, reset_cells
 from quest_lab.seeds import generator
 from quest_lab.session import Session
 
+_REACH_SIGMAS = 2.5  # how far the attempts reach into the spread of the cells' thresholds
 _LEAST_NOISE = 1e-4  # of the way from R0 to the top: a meter's last digit can hide all noise
 _RESPONSE_SIGMAS = 8.0  # a cell whose top differs from its R0 by less than this many read noises is stuck
 
@@ -34,14 +36,15 @@ _RESPONSE_SIGMAS = 8.0  # a cell whose top differs from its R0 by less than this
 @dataclass(frozen=True, slots=True)
 class CharacterizeSettings:
     """What to measure. Amplitudes in volts at the cell; `confidence` is the half-width asked of the 95 %
-    intervals of the set probabilities; `attempts` is odd."""
+    intervals of the set probabilities; `attempts` is odd (None: as many as reach 2.5 standard deviations of the
+    cells' thresholds to both sides)."""
 
     start_v: float = 0.35
     stop_v: float = 0.85
     step_v: float = 0.01
     repeats: int = 4
     baseline_reads: int = 8
-    attempts: int = 5
+    attempts: int | None = None
     confidence: float = 0.03
     max_cycles: int = 150
 
@@ -53,7 +56,7 @@ class CharacterizeSettings:
             )
         if self.baseline_reads < 8:
             raise BadInput(f"baseline_reads={self.baseline_reads}: want at least 8 reads a baseline")
-        if self.attempts < 1 or self.attempts % 2 == 0:
+        if self.attempts is not None and (self.attempts < 1 or self.attempts % 2 == 0):
             raise BadInput(f"attempts={self.attempts}: want an odd number")
         if self.repeats < 2 or self.max_cycles < 1 or not self.confidence > 0:
             raise BadInput("want repeats >= 2, max_cycles >= 1, confidence > 0")
@@ -158,10 +161,12 @@ def _find_states(
     thresholds = mean_over_repeats(each)
     set_v, spread = set_amplitudes(stairs.amplitude_v, thresholds)
     ohm = np.array([stairs.ohm[state == s].mean() for s in range(centres.size)])
-    top = set_v[-1] + settings.attempts // 2 * spread
+    step = round(attempt_step(set_v, spread), 6)
+    attempts = settings.attempts or 2 * math.ceil(_REACH_SIGMAS * spread / step - 0.5) + 1
+    top = set_v[-1] + attempts // 2 * step
     if top > can.amplitude_v.high:
         raise BadInput(
-            f"attempts={settings.attempts}: the top state's highest attempt needs {top:.3f} V, above the "
+            f"attempts={attempts}: the top state's highest attempt needs {top:.3f} V, above the "
             f"device's {can.amplitude_v.high} V at the cell"
         )
     n, reset = centres.size, can.reset
@@ -170,8 +175,8 @@ def _find_states(
     return Characterization(
         chip_id=can.chip_id, set_v=set_v, set_width_s=can.set_width_s, reset=reset,
         reset_scope=can.reset_scope, reset_energy_j=np.nan, read=can.read, levels=levels, resistance_ohm=ohm,
-        attempt_step_v=round(spread, 6), counts=np.zeros((n, settings.attempts, 2, n, n), np.int64),
-        energy_j=np.full((n, settings.attempts, n), np.nan), cells=cells[base.alive],
+        attempt_step_v=step, counts=np.zeros((n, attempts, 2, n, n), np.int64),
+        energy_j=np.full((n, attempts, n), np.nan), cells=cells[base.alive],
         baseline_ohm=base.ohm[base.alive], top_ohm=base.top_ohm[base.alive], sample=sample,
         threshold_v=thresholds, read_noise=base.noise, stuck=cells[~base.alive],
         confidence=settings.confidence, half_width=np.inf,

@@ -59,7 +59,7 @@ def within_cell_std(tries: Floats) -> float:
 
 
 def set_amplitudes(amplitude_v: Floats, thresholds: Floats) -> tuple[Floats, float]:
-    """Amplitude that sets each state, and the mean threshold spread in volts (the attempt step).
+    """Amplitude that sets each state, and the mean threshold spread over cells in volts.
 
     Half-way between the mean thresholds of a state and of the next, `thresholds[cell, S-1]`; the plateau of the
     top state never ends, so its amplitude is 2.5 standard deviations above its threshold. No spread is known

@@ -67,7 +67,8 @@ class Characterization:
         if index == 0:
             return self.reset
         shift = (attempt - self.attempts // 2) * self.attempt_step_v
-        return VoltagePulse(round(float(self.set_v[index - 1]) + shift, 6), self.set_width_s)
+        volts = max(float(self.set_v[index - 1]) + shift, self.attempt_step_v)  # never of the other sign
+        return VoltagePulse(round(volts, 6), self.set_width_s)
 
     def position(self, reading: Reading) -> Floats:
         """Position of each read between the cell's own baseline (0) and its top (1)."""
@@ -141,21 +142,41 @@ class Characterization:
         own = self.energy_j[used][..., used]  # a write starts in a used state; its neighbours cost otherwise
         energy = np.where(np.isnan(own), folded, own)
         levels = Levels(self.levels.mean[used], self.levels.std[used], self.levels.boundary[last])
+        kept = self._attempts_of(used)
         return replace(
             self,
             set_v=self.set_v[used[1:] - 1],
             levels=levels,
             resistance_ohm=self.resistance_ohm[used],
-            counts=np.einsum("oafst,sp,tq->oafpq", self.counts[used], fold, fold),
-            energy_j=energy,
+            attempt_step_v=self.attempt_step_v * (kept[-1] - kept[0]) / max(kept.size - 1, 1),
+            counts=np.einsum("oafst,sp,tq->oafpq", self.counts[used][:, kept], fold, fold),
+            energy_j=energy[:, kept],
             threshold_v=self.threshold_v[:, used[1:] - 1],
             repeat_std=self.repeat_std[used],
             fold=group if self.fold is None else group[self.fold],
         )
 
+    def _attempts_of(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The attempts that fewer, wider plateaus need: a step further apart is enough for them."""
+        step = attempt_step(self.set_v[used[1:] - 1], threshold_spread(self.threshold_v))
+        stride = max(int(step / self.attempt_step_v + 1e-9), 1) if self.attempt_step_v else 1
+        middle = self.attempts // 2
+        return np.arange(middle % stride, self.attempts, stride)
+
     def read_energy_j(self) -> Floats:
         """V_read^2 / R_s t_read of each state, shape (S,): QUEST's activation energy (Algorithm 2)."""
         return self.read.amplitude_v**2 * self.read.width_s / self.resistance_ohm
+
+
+def threshold_spread(threshold_v: Floats) -> float:
+    """Mean over the states of the standard deviation over cells, volts, of `threshold_v[cell, S-1]`."""
+    return float(np.nanmean(np.nanstd(threshold_v, axis=0, ddof=1)))
+
+
+def attempt_step(set_v: Floats, spread_v: float) -> float:
+    """Distance of two attempt amplitudes: the spread of the cells, at most half the narrowest plateau."""
+    narrowest = float(np.diff(set_v).min()) if set_v.size > 1 else np.inf
+    return min(spread_v, 0.5 * narrowest)
 
 
 def rare_moves(counts: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -2,8 +2,9 @@
 
 A write is in state (s, a, m): s the state just read, a the attempt index (amplitude shift), m whether the
 last set pulse of this write missed. Actions are the operations: 0 the reset, j the set pulse of state j.
-After a set pulse that fell short the next attempt is one step higher, after an overshoot one step lower (ISPP
-in both directions): a cell that missed a pulse misses the same pulse again far more often than a fresh one.
+After a set pulse that fell short the next attempt is higher, after an overshoot lower (ISPP in both directions):
+a cell that missed a pulse misses the same pulse again far more often than a fresh one. A miss by one state moves
+one step; a miss by d states moves 2 d, since a step is at most half the distance of two thresholds.
 
     V_0(s, ...) = 0 if s = target else penalty
     V_h(s, a, m) = min_o  cost[o, a, s] + sum_s' P[o, a, m, s, s'] V_{h-1}(s', a', m')      (Bellman)
@@ -174,8 +175,17 @@ def next_attempt(
     attempt: NDArray[np.int8], operation: NDArray[np.int8], landed: NDArray[np.int8], attempts: int
 ) -> NDArray[np.int8]:
     """Attempt index after `operation` landed on `landed`: up if it fell short, down if it overshot."""
-    step = np.where(operation == 0, 0, np.sign(operation - landed))
-    return np.clip(attempt + step, 0, attempts - 1).astype(np.int8)
+    return np.where(operation == 0, attempt, _adjusted(attempt, operation, landed, attempts)).astype(np.int8)
+
+
+def _adjusted(
+    attempt: NDArray[np.integer],
+    operation: NDArray[np.integer] | int,
+    landed: NDArray[np.integer],
+    attempts: int,
+) -> NDArray[np.int64]:
+    short = np.asarray(operation, np.int64) - landed
+    return np.clip(attempt + np.where(abs(short) > 1, 2 * short, short), 0, attempts - 1)
 
 
 def _available(model: WriteModel) -> NDArray[np.bool_]:
@@ -197,7 +207,7 @@ def _expect(model: WriteModel, op: int, value: Floats) -> Floats:
     to, a = np.arange(n)[None, :], np.arange(attempts)[:, None]
     if op == 0:
         return np.einsum("amst,tam->sam", model.probability[0], value)
-    after = np.clip(a + np.sign(op - to), 0, attempts - 1)  # (attempt, to)
+    after = _adjusted(a, op, to, attempts)  # (attempt, to)
     landed = value[to, after, (to != op).astype(int)]  # (attempt, to)
     return np.einsum("amst,at->sam", model.probability[op], landed)
 

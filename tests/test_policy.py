@@ -181,6 +181,11 @@ def test_attempts_go_up_after_a_miss_and_down_after_an_overshoot() -> None:
     assert next_attempt(attempt, np.zeros(5, np.int8), landed, 5).tolist() == attempt.tolist()
 
 
+def test_a_miss_by_several_states_moves_two_attempts_a_state() -> None:
+    attempt, landed = np.array([6, 6, 11, 1], np.int8), np.array([0, 5, 0, 6], np.int8)
+    assert next_attempt(attempt, np.full(4, 3, np.int8), landed, 13).tolist() == [12, 2, 12, 0]
+
+
 def test_an_unreachable_target_is_given_up_at_once() -> None:
     model = WriteModel.certain(PULSES, 1e-12, READS)
     model.probability[0] = 0.0  # no reset
