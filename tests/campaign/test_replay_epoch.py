@@ -101,7 +101,8 @@ def test_with_noise_the_energy_spent_is_what_the_policy_predicts(
         f"An epoch of VGG6 on simulated cells, {bits} bits",
         _page(schedule, out, writes, wrong, expected, lasted),
     )
-    np.testing.assert_allclose(out.total("spent_energy_j"), out.total("predicted_energy_j"), rtol=0.01)
+    told = CharacterizeSettings().confidence  # half-width of the 95 % intervals of the set probabilities
+    np.testing.assert_allclose(out.total("spent_energy_j"), out.total("predicted_energy_j"), rtol=told)
 
 
 def _page(schedule: Schedule, out: Replay, writes: int, wrong: int, expected: float, lasted: float) -> str:
@@ -185,15 +186,16 @@ def test_twenty_kills_and_resumes_end_as_if_nothing_had_happened(
     assert process.wait() == 0
     lasted, undisturbed = time.monotonic() - began, end(whole)
     times, rows = random.Random(SEED), []
-    for trial in range(KILLS):
-        (work := folder / f"kill{trial}").mkdir()
+    while len(rows) < KILLS:
+        (work := folder / "killed").mkdir()
         process = start(work, chip, schedule)
         wait_for_rows(work)
         time.sleep(times.uniform(0.0, 0.9) * lasted)
         process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert start(work, chip, schedule, "--resume").wait() == 0
-        rows.append(compare(undisturbed, end(work)))
+        process.wait()
+        if (work / "run.h5.part").exists():  # else it was done already
+            assert start(work, chip, schedule, "--resume").wait() == 0
+            rows.append(compare(undisturbed, end(work)))
         shutil.rmtree(work)
     publish("replay-resume", "An epoch of VGG6, killed with SIGKILL and resumed", _kills(rows, lasted))
 
