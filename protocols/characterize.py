@@ -162,7 +162,7 @@ def _find_states(
     set_v, spread = set_amplitudes(stairs.amplitude_v, thresholds)
     ohm = np.array([stairs.ohm[state == s].mean() for s in range(centres.size)])
     step = round(attempt_step(set_v, spread), 6)
-    attempts = settings.attempts or 2 * math.ceil(_REACH_SIGMAS * spread / step - 0.5) + 1
+    attempts = settings.attempts or 2 * math.ceil(round(_REACH_SIGMAS * spread / step - 0.5, 3)) + 1
     top = set_v[-1] + attempts // 2 * step
     if top > can.amplitude_v.high:
         raise BadInput(

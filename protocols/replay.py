@@ -1,17 +1,24 @@
-"""Replay a trainer's schedule on a chip: every write closed-loop, every account kept apart."""
+"""Replay a trainer's schedule on a chip: every write closed-loop, every account kept apart.
+
+All weights, a stratified sample of them (totals are then estimates with an interval), or tile by tile. Each step
+is acknowledged before the next begins, so a replay cut off at any time goes on at the step in which it stopped:
+there it reads what the cells hold and finishes the job. What the cut-off try had spent is in an account of its own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization, States
-from quest_lab.device import Scope
+from quest_lab.device import Floats, Scope
 from quest_lab.energy import activation_energy, array_update_energy
 from quest_lab.errors import BadInput
-from quest_lab.layers import reads_by_level
+from quest_lab.layers import LayerInfo, Levels, reads_by_level
 from quest_lab.mapping import Pattern, check, level_count, to_states
 from quest_lab.placement import Placement
 from quest_lab.policy import WriteCost, evaluate
@@ -20,7 +27,8 @@ from quest_lab.schema import Field, Result
 from quest_lab.session import Session
 from quest_lab.write import Programmer, Written
 
-_STEP_COLUMNS = (
+STEP_COLUMNS = (
+    "tile",
     "step",
     "epoch",
     "batch",
@@ -34,7 +42,31 @@ _STEP_COLUMNS = (
     "inference_gated_energy_j",
     "inference_row_energy_j",
     "field_energy_j",
+    "resume_energy_j",
     "diverged",
+    "calls",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWrites:
+    """A layer after the initial load: writes, their energy with its standard error (0 if all are placed)."""
+
+    name: str
+    weights: int
+    placed: int
+    writes: float
+    write_j: float
+    write_j_error: float
+    diverged: float
+
+
+_LAYER_FIELDS = (
+    ("weights", "", "weights of the layer", None),
+    ("placed", "", "of these on cells", None),
+    ("writes", "", "writes", None),
+    ("write_j", "J", "write energy", "write_j_error"),
+    ("diverged", "", "weights whose last read state is not the schedule's", None),
 )
 
 
@@ -42,19 +74,52 @@ _STEP_COLUMNS = (
 class Replay:
     """Outcome of a replay.
 
-    `intended` and `read` are the states of every weight at the end, shape (weights,); `confusion[intended,
-    read]` counts every write; `steps` holds the columns of the run file's table `replay_steps`, the initial
-    load as step -1; energies in joule.
+    `weight` are the weights that were placed; `intended` and `read` their states at the end, `writes` and
+    `write_j` how often each was written and the energy of its cell after the initial load, all of shape
+    (placed,). `confusion[intended, read]` counts every write; `steps` holds the columns of the run file's table
+    `replay_steps`, the initial load as step -1; energies in joule.
     """
 
+    weight: NDArray[np.int64]
     intended: States
     read: States
+    writes: NDArray[np.int64]
+    write_j: Floats
     confusion: NDArray[np.int64]
     steps: dict[str, list[float]]
+    left_j: float = 0.0  # spent by a step that was cut off, not in a row yet
+
+    @classmethod
+    def of(cls, placement: Placement, intended: States, states: int) -> Self:
+        """Nothing replayed yet."""
+        n = placement.weights
+        return cls(
+            placement.placed, intended, np.full(n, -1, np.int8), np.zeros(n, np.int64), np.zeros(n),
+            np.zeros((states, states), np.int64), {c: [] for c in STEP_COLUMNS},
+        )  # fmt: skip
 
     def total(self, column: str) -> float:
         """Sum of a column over the steps after the initial load."""
         return float(sum(self.steps[column][1:]))
+
+    def by_layer(self, layers: Sequence[LayerInfo]) -> list[LayerWrites]:
+        """Writes and their energy of each layer; of a sample, estimates for the whole layer."""
+        return [self._layer(layer) for layer in layers]
+
+    def _layer(self, layer: LayerInfo) -> LayerWrites:
+        mine = (self.weight >= layer.offset) & (self.weight < layer.offset + layer.size)
+        n, size = int(mine.sum()), layer.size
+        scale = size / n if n else np.nan
+        spread = np.std(self.write_j[mine], ddof=1) if 1 < n < size else 0.0
+        return LayerWrites(
+            name=layer.name,
+            weights=size,
+            placed=n,
+            writes=scale * float(self.writes[mine].sum()),
+            write_j=scale * float(self.write_j[mine].sum()),
+            write_j_error=float(size * spread * np.sqrt((1.0 - n / size) / n)) if n else np.nan,
+            diverged=scale * float(np.count_nonzero(self.intended[mine] != self.read[mine])),
+        )
 
     @property
     def diverged(self) -> int:
@@ -69,19 +134,68 @@ def replay(
     pattern: Pattern,
     *,
     placement: Placement | None = None,
+    first: int = 0,
     steps: int | None = None,
+    tile: int = 0,
+    resume: Replay | None = None,
 ) -> Replay:
-    """Write the initial levels, then each step's changes, reading back what every written cell holds.
+    """Write the levels before step `first`, then each step's changes, reading back what every cell holds.
 
-    `found` is restricted to the states in use; `pattern` maps weight levels to them. Raises BadInput when
-    the pattern does not fit, the placement is larger than the chip or a cell has no baseline.
+    `found` is restricted to the states in use; `pattern` maps weight levels to them; `resume` is what
+    `replayed_so_far` found in the run file that goes on. Inference reads are counted with tile 0 only.
+    Raises BadInput when the pattern does not fit, the placement is larger than the chip or a cell has no
+    baseline.
     """
     check(pattern, level_count(schedule.header.bits), found.states)
     placement = placement or Placement.on(found, schedule.weights)
-    if placement.weights != schedule.weights or placement.per_weight != 1:
+    if placement.per_weight != 1 or placement.placed[-1] >= schedule.weights:
+        raise BadInput(
+            f"placement of weight {placement.placed[-1]} on {placement.per_weight} cells: the schedule has "
+            f"{schedule.weights} weights, one cell each"
+        )
+    if placement.weight is None and placement.weights != schedule.weights:
         raise BadInput(f"placement of {placement.weights} weights for a schedule of {schedule.weights}")
     found.index_of(placement.cells)  # every cell needs a baseline before the first pulse
-    return _Replayer(session, schedule, found, pattern, placement).run(steps)
+    last = schedule.steps if steps is None else min(first + steps, schedule.steps)
+    return _Replayer(session, schedule, found, pattern, placement, resume, first, tile).run(last)
+
+
+def replay_tiles(
+    session: Session,
+    schedule: Schedule,
+    found: Characterization,
+    pattern: Pattern,
+    placements: Sequence[Placement],
+    *,
+    first: int = 0,
+    steps: int | None = None,
+    resume: Sequence[Replay] = (),
+) -> Replay:
+    """The whole replay again for each part of the weights, one after the other on the same cells."""
+    done = list(resume)
+    for tile, placement in enumerate(placements):
+        so_far = done[tile] if tile < len(done) else None
+        out = replay(session, schedule, found, pattern, placement=placement, first=first, steps=steps,
+                     tile=tile, resume=so_far)  # fmt: skip
+        done[tile : tile + 1] = [out]
+    return join(done)
+
+
+def join(tiles: Sequence[Replay]) -> Replay:
+    """One replay of all the tiles' weights: counts and energies of a step are sums over the tiles."""
+    kept = ("tile", "step", "epoch", "batch")
+    steps = {
+        name: tiles[0].steps[name]
+        if name in kept
+        else np.sum([t.steps[name] for t in tiles], axis=0).tolist()
+        for name in STEP_COLUMNS
+    }
+    weight, intended, read, writes, write_j = (
+        np.concatenate([getattr(t, name) for t in tiles])
+        for name in ("weight", "intended", "read", "writes", "write_j")
+    )
+    confusion = np.sum([t.confusion for t in tiles], axis=0)
+    return Replay(weight, intended, read, writes, write_j, confusion, steps)
 
 
 class _Replayer:
@@ -92,58 +206,73 @@ class _Replayer:
         found: Characterization,
         pattern: Pattern,
         placement: Placement,
+        resume: Replay | None,
+        first: int,
+        tile: int,
     ) -> None:
         self._session, self._schedule, self._found = session, schedule, found
         self._pattern, self._placement = pattern, placement
         self._programmer = Programmer(session.device, found, check=session.stop.check)
         self._cost: WriteCost = evaluate(self._programmer.policy)
-        self._levels = schedule.initial_levels.copy()
-        intended = to_states(self._levels, pattern)
-        n = found.states
-        self._out = Replay(
-            intended, np.full_like(intended, -1), np.zeros((n, n), np.int64), {c: [] for c in _STEP_COLUMNS}
-        )
+        done = len(resume.steps["step"]) if resume else 0
+        self._next = first + max(done - 1, 0)
+        self._levels = schedule.levels_at(self._next)
+        intended = to_states(self._levels[placement.placed], pattern)
+        self._out = resume or Replay.of(placement, intended, found.states)
+        self._out.intended, self._done, self._tile = intended, done, tile
 
-    def run(self, steps: int | None) -> Replay:
-        total = self._schedule.steps if steps is None else min(steps, self._schedule.steps)
-        self._load()
-        for step in self._schedule:
-            if step.index >= total:
+    def run(self, last: int) -> Replay:
+        if self._done:
+            self._take_up()
+        else:
+            self._load()
+        for step in self._schedule.from_step(self._next):
+            if step.index >= last:
                 break
             self._session.stop.check()
-            self._session.progress("replay", step.index, total)
+            self._session.progress("replay", step.index, last)
             self._step(step)
-        self._session.progress("replay", total, total)
+        self._session.progress("replay", last, last)
         return self._out
 
     def _load(self) -> None:
         """The initial load: a stage of its own (step -1), from whatever the cells hold."""
         self._session.progress("initial load", 0, 1)
-        everything = np.arange(self._schedule.weights)
         done = self._programmer.write(self._placement.cells, self._out.intended)
-        self._note(everything, done)
+        self._note(np.arange(self._placement.weights), done)
         self._row(-1, -1, -1, done, np.nan, (0.0, 0.0))
         self._session.progress("initial load", 1, 1)
 
+    def _take_up(self) -> None:
+        """Where a reset empties a whole domain, the cut may have left cells empty that the step does not name."""
+        if self._found.reset_scope is Scope.ARRAY:
+            done = self._programmer.write(self._placement.cells, self._out.intended)
+            self._out.read[:] = done.states
+            self._out.left_j += done.write_j + done.verify_j + done.field_j
+
     def _step(self, step: Step) -> None:
         reads = self._inference_energy(step)
-        predicted = self._predict(step)
         self._levels[step.weight] = step.new
-        self._out.intended[step.weight] = to_states(step.new, self._pattern)
-        cells = self._placement.cells_of(step.weight)
-        done = self._programmer.write(cells, self._out.intended[step.weight])
-        self._note(step.weight, done)
+        here, rows = self._placement.rows_of(step.weight)
+        predicted = self._predict(step.old[here], step.new[here])
+        self._out.intended[rows] = to_states(step.new[here], self._pattern)
+        self._out.writes[rows] += 1
+        done = self._programmer.write(self._placement.cells_of(rows), self._out.intended[rows])
+        self._note(rows, done)
+        for cells, energy_j in done.energies:
+            self._out.write_j[self._placement.rows_on(cells)] += energy_j
         self._row(step.index, step.epoch, step.batch, done, predicted, reads)
 
-    def _note(self, weight: NDArray[np.int64], done: Written) -> None:
-        self._out.read[weight] = done.states
+    def _note(self, rows: NDArray[np.int64], done: Written) -> None:
+        self._out.read[rows] = done.states
         np.add.at(self._out.confusion, (done.target.astype(np.intp), done.states.astype(np.intp)), 1)
         if done.rewritten.size:
-            others = self._placement.weights_of(done.rewritten)
-            self._out.read[others] = done.rewritten_states
+            self._out.read[self._placement.rows_on(done.rewritten)] = done.rewritten_states
 
     def _inference_energy(self, step: Step) -> tuple[float, float]:
         """Energy of the forward pass' reads, with the levels before this step: gated, row-activated."""
+        if self._tile:
+            return 0.0, 0.0
         bits = self._schedule.header.bits
         reads = sum(reads_by_level(layer, step.taps, self._levels, bits) for layer in self._schedule.layers)
         cost = self._found.read_energy_j()
@@ -152,34 +281,40 @@ class _Replayer:
             float(activation_energy(np.asarray(reads), cost, self._pattern, gated=False)),
         )
 
-    def _predict(self, step: Step) -> float:
-        """Expected write energy of the step, the field of a domain reset left out (its own account)."""
-        old, new = (to_states(x, self._pattern).astype(np.intp) for x in (step.old, step.new))
+    def _predict(self, old: Levels, new: Levels) -> float:
+        """Expected write energy of a step, the field of a domain reset left out (its own account).
+
+        Call it once `self._levels` are those after the step.
+        """
+        before, after = (to_states(x, self._pattern).astype(np.intp) for x in (old, new))
         if self._found.reset_scope is Scope.CELL:
-            return float(self._cost.pulse_j[old, new].sum())
+            return float(self._cost.pulse_j[before, after].sum())
         n, half = len(self._pattern), len(self._pattern) // 2
         moves = np.zeros((1, n, n), np.int64)
-        np.add.at(moves[0], (step.old.astype(np.intp) + half, step.new.astype(np.intp) + half), 1)
-        after = self._levels.copy()
-        after[step.weight] = step.new
-        levels = np.bincount(after.astype(np.int64) + half, minlength=n)[None]
+        np.add.at(moves[0], (old.astype(np.intp) + half, new.astype(np.intp) + half), 1)
+        held = self._levels[self._placement.placed].astype(np.int64) + half
+        levels = np.bincount(held, minlength=n)[None]
         return float(array_update_energy(moves, levels, self._cost.pulse_j, 0.0, self._pattern)[0])
 
     def _row(
         self, step: int, epoch: int, batch: int, done: Written, predicted: float, reads: tuple[float, float]
     ) -> None:
+        run, left_j = self._session.run, self._out.left_j
+        self._out.left_j = 0.0
         values = (
-            step, epoch, batch, done.cells.size, int(done.wrong.sum()), done.pulses, done.resets, predicted,
-            done.write_j, done.verify_j, *reads, done.field_j, self._out.diverged,
+            self._tile, step, epoch, batch, done.cells.size, int(done.wrong.sum()), done.pulses, done.resets, predicted,
+            done.write_j, done.verify_j, *reads, done.field_j, left_j, self._out.diverged,
+            run.rows("calls") if run else 0,
         )  # fmt: skip
-        row = dict(zip(_STEP_COLUMNS, values, strict=True))
+        row = dict(zip(STEP_COLUMNS, values, strict=True))
         for name, value in row.items():
             self._out.steps[name].append(value)
-        if self._session.run is not None:
-            self._session.run.append("replay_steps", **{name: [value] for name, value in row.items()})
+        if run is not None:
+            run.append("replay_steps", **{name: [value] for name, value in row.items()})
+            run.flush()  # before the next step touches a cell
 
 
-def to_results(out: Replay) -> list[Result]:
+def to_results(out: Replay, layers: Sequence[LayerInfo]) -> list[Result]:
     """The outcome for a run file: divergence and energies over steps (plots), confusion, final states."""
     step = np.asarray(out.steps["step"])
     columns = {
@@ -197,12 +332,23 @@ def to_results(out: Replay) -> list[Result]:
         "read": Field(states, "", "state read back", ("read",)),
     }
     final = {
+        "weight": Field(out.weight, "", "index of the weight in the schedule", ("weight",)),
         "intended": Field(out.intended, "", "state the schedule ends in", ("weight",)),
         "read": Field(out.read, "", "state last read", ("weight",)),
     }
+    last = out.by_layer(layers)
+    shares = {
+        name: Field(
+            np.array([getattr(layer, name) for layer in last]), unit, text, ("layer",),
+            None if error is None else np.array([getattr(layer, error) for layer in last]),
+        )
+        for name, unit, text, error in _LAYER_FIELDS
+    }  # fmt: skip
     return [
         Result("divergence", fields, title="Divergence of the replay", signal="diverged", axes=("step",)),
         Result("confusion", confusion, title="Intended and read states", signal="writes",
                axes=("intended", "read")),
         Result("final_states", final, title="States at the end"),
+        Result("replay_layers", shares, title="Writes of each layer after the initial load",
+               attrs={"layers": ", ".join(layer.name for layer in layers)}),
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +16,7 @@ from quest_lab import nexus, schema
 from quest_lab.errors import BadInput
 from quest_lab.runwriter import part_of
 from quest_lab.schema import Column, Status, Table
+from quest_lab.tables import whole_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -82,13 +84,21 @@ class Run:
     def marks(self) -> pandas.DataFrame:
         return self.table("marks")
 
+    def columns(
+        self, table: str, names: Sequence[str] | None = None, first: int = 0, last: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Columns of a table by name (all if none is named), rows first..last: for files larger than memory."""
+        wanted = self._table(table)
+        if last is None:
+            last = self._whole_rows(wanted)
+        group = self._file["entry"][table]
+        return {c.name: group[c.name][first:last] for c in wanted.columns if names is None or c.name in names}
+
     def table(self, name: str) -> pandas.DataFrame:
         """One table, a column each; texts that went on in further rows are put together again."""
         import pandas
 
-        table = next((t for t in self._tables if t.name == name), None)
-        if table is None:
-            raise BadInput(f"{self.path}: no table {name!r}; a {self.kind} run has {self.tables}")
+        table = self._table(name)
         rows = self._whole_rows(table)
         group = self._file["entry"][name]
         columns = {c.name: _read(group[c.name], c, rows) for c in table.columns}
@@ -118,18 +128,14 @@ class Run:
     ) -> None:
         self.close()
 
+    def _table(self, name: str) -> Table:
+        table = next((t for t in self._tables if t.name == name), None)
+        if table is None:
+            raise BadInput(f"{self.path}: no table {name!r}; a {self.kind} run has {self.tables}")
+        return table
+
     def _whole_rows(self, table: Table) -> int:
-        """Rows that every column has; in a run cut off, up to the first that was never filled."""
-        group = self._file["entry"][table.name]
-        rows = min(len(group[column.name]) for column in table.columns)
-        if self.status != Status.RUNNING:
-            return rows
-        return min(_filled(group[c.name][:rows], c) for c in table.columns if not c.text)
-
-
-def _filled(values: NDArray[Any], column: Column) -> int:
-    unwritten = np.flatnonzero(values == column.fill)
-    return int(unwritten[0]) if unwritten.size else len(values)
+        return whole_rows(self._file["entry"][table.name], table, cut_off=self.status == Status.RUNNING)
 
 
 def _read(dataset: h5py.Dataset, column: Column, rows: int) -> NDArray[Any]:

@@ -7,6 +7,7 @@ it is closed. Results go into a group of their own, so that a kill while one is 
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from quest_lab.device import Cells
 from quest_lab.diskspace import Room, check_free, disk_full
 from quest_lab.errors import BadInput, Interrupted, QuestLabError
 from quest_lab.schema import Kind, Op, Origin, Outcome, Result, Status
-from quest_lab.tables import TableWriter, encoded, pieces
+from quest_lab.tables import TableWriter, encoded, pieces, whole_rows
 
 FLUSH_EVERY_S = 0.25
 _EVENT_VALUES = ("energy_j", "resistance_ohm")  # by Kind
@@ -56,7 +57,9 @@ class RunWriter:
         self._closed = False
         self._room = Room(path, file)
         wanted = [table for table in schema.TABLES.values() if table.belongs_to(kind)]
-        self._tables = {t.name: TableWriter(file["entry"], t, self._room.writing) for t in wanted}
+        entry = file["entry"]
+        rows = {t.name: whole_rows(entry[t.name], t, cut_off=True) if t.name in entry else 0 for t in wanted}
+        self._tables = {t.name: TableWriter(entry, t, self._room.writing, rows[t.name]) for t in wanted}
         self._calls = self._tables["calls"]
         self._events = (self._tables["applies"], self._tables["reads"])  # by Kind
 
@@ -99,6 +102,36 @@ class RunWriter:
                 with suppress(OSError, RuntimeError):
                     file.close()
             raise disk_full(path, error) from error
+        return writer
+
+    @classmethod
+    def resume(
+        cls,
+        path: Path | str,
+        *,
+        kind: str,
+        seed: int,
+        settings: Mapping[str, Any],
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> Self:
+        """Go on with a run that was killed or interrupted, behind the last row it acknowledged.
+
+        Raises BadInput if there is none, if it is complete, or if kind, seed or a setting differ.
+        """
+        path = Path(path)
+        if path.exists() and not part_of(path).exists():
+            _check_same(path, kind, seed, settings)
+            path.replace(part_of(path))
+        _check_same(part_of(path), kind, seed, settings)
+        check_free(path, 0)
+        file = h5py.File(part_of(path), "r+")
+        file["entry/status"][()] = Status.RUNNING.value.encode()
+        for result in list(file["entry/results"]):  # of an end that was not reached
+            del file["entry/results"][result]
+        file["entry/results"].attrs["default"] = ""
+        writer = cls(path, file, kind, wall, monotonic)
+        writer.mark("resumed", provenance.utc_now())
         return writer
 
     def call(
@@ -268,6 +301,32 @@ def _write_head(file: h5py.File, texts: Mapping[str, str], seed: int, origin: Ma
         nexus.make_group(entry, "provenance", "NXcollection"), {**provenance.collect(), **origin}
     )
     nexus.make_group(entry, "results", "NXcollection", default="")
+
+
+def _check_same(path: Path, kind: str, seed: int, settings: Mapping[str, Any]) -> None:
+    """Raise BadInput unless `path` is an unfinished run of this kind, seed and settings."""
+    if not path.is_file():
+        raise BadInput(f"{path}: nothing to resume: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("quest_lab_format_version") != schema.FORMAT_VERSION:
+                raise BadInput(f"{path}: no run file of format version {schema.FORMAT_VERSION}")
+            texts = nexus.read_texts(file["entry"])
+            was = {
+                "kind": texts["kind"],
+                "seed": int(file["entry/seed"][()]),
+                **json.loads(texts["settings"]),
+            }
+    except BlockingIOError as error:
+        raise BadInput(f"{path}: another process is writing it") from error
+    except (OSError, KeyError) as error:
+        raise BadInput(f"{path}: cannot be resumed: {error}") from error
+    if texts["status"] == Status.COMPLETE:
+        raise BadInput(f"{path}: is complete: nothing to resume")
+    now = {"kind": kind, "seed": seed, **json.loads(provenance.settings_json(settings))}
+    for name in {**was, **now}:
+        if was.get(name) != now.get(name):
+            raise BadInput(f"{path}: was begun with {name}={was.get(name)!r}, not {now.get(name)!r}")
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:

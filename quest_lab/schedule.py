@@ -99,6 +99,7 @@ class Schedule:
         self.initial_levels: Levels = file["initial_levels"][()]
         self.final_levels: Levels = file["final_levels"][()]
         self.steps: int = file["steps/write_end"].shape[0]
+        self.stages: NDArray[np.int8] = file["steps/stage"][()]
         self._ends: Counts = np.concatenate([[0], file["steps/write_end"][()]]).astype(np.int64)
 
     @classmethod
@@ -131,7 +132,10 @@ class Schedule:
         return self.steps
 
     def __iter__(self) -> Iterator[Step]:
-        start = 0
+        return self.from_step(0)
+
+    def from_step(self, start: int) -> Iterator[Step]:
+        """The steps from index `start` on."""
         while start < self.steps:
             stop = self._block_end(start)
             yield from self._block(start, stop)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from quest_lab.errors import BadInput
 
 FORMAT = "quest-lab run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 RESERVED_ATTRS = frozenset({"NX_class", "default", "signal", "axes", "auxiliary_signals", "title"})
 
 Scalar: TypeAlias = str | int | float | bool
@@ -179,6 +179,7 @@ _REPLAY = Table(
     "replay_steps",
     "One row per step of a replayed schedule; the energy accounts are never mixed.",
     (
+        Column("tile", "i4", "", "part of the weights that is on the cells; 0 where all are at once"),
         Column("step", "i8", "", "step of the schedule"),
         Column("epoch", "i4", "", "training epoch of the step"),
         Column("batch", "i4", "", "batch within the epoch"),
@@ -199,7 +200,9 @@ _REPLAY = Table(
         Column("inference_gated_energy_j", "f8", "J", "inference reads, weight-0 cells not read"),
         Column("inference_row_energy_j", "f8", "J", "inference reads, the whole row biased"),
         Column("field_energy_j", "f8", "J", "energy of reset fields"),
+        Column("resume_energy_j", "f8", "J", "spent in vain before: by a try at this step that was cut off"),
         Column("diverged", "i8", "", "weights whose last read state is not the schedule's, after the step"),
+        Column("calls", "i8", "", "rows of `calls` after the step"),
     ),
     chunk=1024,
     kinds=("replay",),

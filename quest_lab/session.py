@@ -142,6 +142,7 @@ def open_bench(
     title: str = "",
     settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     limits: Limits | None = None,
     progress: Progress = no_progress,
     hardware: bool = False,
@@ -151,8 +152,9 @@ def open_bench(
 
     `name`: one of BENCHES, or the path of a bench file (`.toml`): then its simulated twin, or with
     `hardware=True` its instruments, if they answer as the file says. `run`: a path starts a run file (of
-    `kind`, `title`, `settings`) and finishes it; a RunWriter stays its owner's. `log_wire`: keep every
-    exchange with the instruments in the run's `visa` table (default: on hardware). Raises BadInput for an
+    `kind`, `title`, `settings`) and finishes it, or with `resume` goes on with one that was cut off; a
+    RunWriter stays its owner's. `log_wire`: keep every exchange with the instruments in the run's `visa`
+    table (default: on hardware). Raises BadInput for an
     unknown name, naming the known ones.
     """
     chosen = _choose(name, cells, hardware=hardware)
@@ -160,10 +162,13 @@ def open_bench(
     with ExitStack() as stack:
         if isinstance(run, Path | str):
             said = {**chosen.said, "seed": seed, **(settings or {})}
-            run = RunWriter.create(
-                run, kind=kind, title=title, seed=seed, settings=said, overwrite=overwrite,
-                origin=chosen.origin,
-            )  # fmt: skip
+            if resume:
+                run = RunWriter.resume(run, kind=kind, seed=seed, settings=said)
+            else:
+                run = RunWriter.create(
+                    run, kind=kind, title=title, seed=seed, settings=said, overwrite=overwrite,
+                    origin=chosen.origin,
+                )  # fmt: skip
             stack.enter_context(run)
         wire = run if (hardware if log_wire is None else log_wire) else None
         bare, clock = chosen.open(seed, None if cells_file is None else Path(cells_file), wire)

@@ -28,13 +28,13 @@ Writing: TypeAlias = Callable[[int], AbstractContextManager[None]]
 class TableWriter:
     """Appends to one table. `rows` counts what was given, `drained` what was handed to HDF5.
 
-    Every write of n bytes happens inside `writing(n)`, which checks the disk and explains failures.
+    Every write of n bytes happens inside `writing(n)`, which checks the disk and explains failures. A table
+    that is there already goes on after its `rows` first rows; what was torn behind them is cut off.
     """
 
-    def __init__(self, parent: h5py.Group, table: Table, writing: Writing) -> None:
+    def __init__(self, parent: h5py.Group, table: Table, writing: Writing, rows: int = 0) -> None:
         self.table = table
-        self.rows = 0
-        self.drained = 0
+        self.rows = self.drained = rows
         self._writing = writing
         self._block = max(table.chunk, _BLOCK_ROWS if table.spill is None else table.chunk)
         self._bytes = bytearray(self._block * table.dtype.itemsize)
@@ -42,9 +42,11 @@ class TableWriter:
         row = struct.Struct("=" + "".join(_FORMATS.get(c.dtype, c.dtype[1:] + "s") for c in table.columns))
         self._pack, self._row_size = row.pack_into, row.size
         self._offset = 0  # of the next row in the block
-        group = parent.create_group(table.name)
+        group = parent.require_group(table.name)
         group.attrs.update({"NX_class": "NXcollection", "long_name": table.meaning})
         self._columns = [_Stored(group, column, table.chunk) for column in table.columns]
+        for stored in self._columns:
+            stored.grow(rows)
 
     def row(self, *values: Any) -> None:
         """Append one row, values in the order of the columns."""
@@ -103,11 +105,13 @@ class _Stored:
     def __init__(self, group: h5py.Group, column: Column, chunk: int) -> None:
         dtype = h5py.string_dtype("utf-8", int(column.dtype[1:])) if column.text else np.dtype(column.dtype)
         fill = None if column.text else column.fill
-        dataset = group.create_dataset(
-            column.name, (0,), dtype, maxshape=(None,), chunks=(chunk,), fillvalue=fill
-        )
-        dataset.attrs["units"] = column.unit
-        dataset.attrs["long_name"] = column.meaning
+        if column.name not in group:
+            new = group.create_dataset(
+                column.name, (0,), dtype, maxshape=(None,), chunks=(chunk,), fillvalue=fill
+            )
+            new.attrs["units"] = column.unit
+            new.attrs["long_name"] = column.meaning
+        dataset = group[column.name]
         self._id = dataset.id
         self._type = dataset.id.get_type()
         self._dtype = np.dtype(column.dtype)
@@ -122,6 +126,19 @@ class _Stored:
         self._id.write(
             h5s.create_simple((count,)), space, np.ascontiguousarray(values, self._dtype), self._type
         )
+
+
+def whole_rows(group: h5py.Group, table: Table, *, cut_off: bool) -> int:
+    """Rows that every column has; of a run cut off, up to the first that was never filled."""
+    rows = min(len(group[column.name]) for column in table.columns)
+    if not cut_off:
+        return rows
+    return min(_filled(group[c.name][:rows], c) for c in table.columns if not c.text)
+
+
+def _filled(values: NDArray[Any], column: Column) -> int:
+    unwritten = np.flatnonzero(values == column.fill)
+    return int(unwritten[0]) if unwritten.size else len(values)
 
 
 def _of_length(values: ArrayLike, dtype: str, count: int) -> NDArray[Any]:

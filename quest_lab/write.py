@@ -18,6 +18,7 @@ from quest_lab.device import (
     Applied,
     Cells,
     Device,
+    Floats,
     Reading,
     Scope,
     as_cells,
@@ -32,7 +33,8 @@ class Written:
     """Outcome of a write: `states` as last read, in the order of `cells`, and what it spent.
 
     Accounts in joule, never mixed: `write_j` pulses (and resets of single cells), `field_j` domain resets,
-    `verify_j` reads. `rewritten` are cells outside `cells` that a domain reset made necessary to set again.
+    `verify_j` reads. `rewritten` are cells outside `cells` that a domain reset made necessary to set again;
+    `energies` the write energy of each call, cell by cell.
     """
 
     cells: Cells
@@ -46,6 +48,7 @@ class Written:
     verify_j: float = 0.0
     rewritten: Cells = field(default_factory=lambda: np.empty(0, np.int64))
     rewritten_states: States = field(default_factory=lambda: np.empty(0, np.int8))
+    energies: list[tuple[Cells, Floats]] = field(default_factory=list)
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
@@ -182,3 +185,4 @@ class Programmer:
         else:
             out.pulses += done.cells.size
         out.write_j += spent
+        out.energies.append((done.cells, done.energy_j))

@@ -35,7 +35,7 @@ def test_every_weight_has_usable_cells_of_its_own(found: Characterization, per_w
 @pytest.mark.parametrize("per_weight", [1, 2])
 def test_cells_and_weights_find_each_other(found: Characterization, per_weight: int) -> None:
     placement, weight = Placement.on(found, 50, per_weight), np.array([7, 0, 49])
-    assert placement.weights_of(placement.cells_of(weight)).tolist() == weight.tolist()
+    assert placement.rows_on(placement.cells_of(weight)).tolist() == weight.tolist()
     mine = [int(np.flatnonzero(placement.cells == c)[0]) for c in placement.cells_of(weight)]
     assert mine == [per_weight * w for w in weight]
 

@@ -54,6 +54,14 @@ class DatasetName(StrEnum):
     MNIST = "mnist"
 
 
+class StageName(StrEnum):
+    """QUEST's stages of the first epoch."""
+
+    EARLY = "early"
+    MIDDLE = "middle"
+    FINAL = "final"
+
+
 def command(name: str, example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command whose --help ends with `example`."""
     return app.command(name, epilog=f"Example: quest-lab {name} {example}")
@@ -250,6 +258,14 @@ def replay_command(
     states: States = None,
     chip: Chip = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps to replay; default all.")] = None,
+    stage: Annotated[StageName | None, typer.Option(help="Only these batches of the first epoch.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Replay so many weights only, drawn from all layers.")
+    ] = None,
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Part after part, where the chip has fewer cells than weights.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a replay that was cut off.")] = False,
     hardware: Hardware = False,
     log_wire: LogWire = False,
     overwrite: Overwrite = False,
@@ -265,6 +281,10 @@ def replay_command(
         states=_parsed(states),
         chip=chip,
         steps=steps,
+        stage=None if stage is None else stage.value,
+        sample=sample,
+        tiles=tiles,
+        resume=resume,
         overwrite=overwrite,
         hardware=hardware,
         log_wire=log_wire or None,

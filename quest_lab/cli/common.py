@@ -53,6 +53,7 @@ def chip_of(
     settings: Mapping[str, Any],
     hardware: bool = False,
     log_wire: bool | None = None,
+    resume: bool = False,
 ) -> Iterator[Session]:
     """The characterised chip, opened again for a run: the same bench, cells and seed."""
     with open_run(characterization) as run:
@@ -68,7 +69,7 @@ def chip_of(
         open_bench(
             str(device), cells=int(was["cells"]), seed=int(was["seed"]), cells_file=chip, run=out, kind=kind,
             settings={"characterization": characterization.name, **settings}, overwrite=overwrite,
-            progress=report, hardware=hardware, log_wire=log_wire,
+            progress=report, hardware=hardware, log_wire=log_wire, resume=resume,
         ) as session,
     ):  # fmt: skip
         yield session

@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from quest_lab.characterization import Characterization
 from quest_lab.cli.common import chip_of, energy, load_restricted, percent, print_table
 from quest_lab.energy import count
+from quest_lab.errors import BadInput
 from quest_lab.mapping import Pattern, in_chip_states, level_count
-from quest_lab.protocols.replay import Replay, replay, to_results
+from quest_lab.placement import Placement
+from quest_lab.protocols.replay import Replay, replay_tiles, to_results
+from quest_lab.protocols.replay_resume import replayed_so_far
 from quest_lab.ranking import rank
-from quest_lab.schedule import Schedule
+from quest_lab.runfile import open_run
+from quest_lab.schedule import STAGES, Schedule
+from quest_lab.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -40,16 +46,26 @@ def execute(
     chip: Path | None,
     steps: int | None,
     overwrite: bool,
+    stage: str | None = None,
+    sample: int | None = None,
+    tiles: bool = False,
+    resume: bool = False,
     pattern: Pattern | None = None,
     hardware: bool = False,
     log_wire: bool | None = None,
 ) -> Replayed:
     with Schedule.open(schedule) as source:
+        if sample is not None and tiles:
+            raise BadInput("--sample and --tiles: want one of them")
+        first, steps = _steps_of(source, stage, steps)
         found, used = load_restricted(characterization, states, level_count(source.header.bits))
         if pattern is None:
             ranking = rank(found, count(source))
             pattern = ranking.patterns[ranking.order[0]]
-        settings = {"schedule": schedule.name, "states": list(used), "pattern": list(pattern), "steps": steps}
+        placements = _placements(found, source, sample, tiles=tiles)
+        settings = {"schedule": schedule.name, "states": list(used), "pattern": list(pattern), "first": first,
+                    "steps": steps, "sample": sample, "tiles": len(placements)}  # fmt: skip
+        so_far = _so_far(out, source, found, pattern, placements, first) if resume else []
         with chip_of(
             characterization,
             device,
@@ -60,12 +76,49 @@ def execute(
             settings=settings,
             hardware=hardware,
             log_wire=log_wire,
+            resume=resume,
         ) as session:
-            done = replay(session, source, found, pattern, steps=steps)
+            done = replay_tiles(
+                session, source, found, pattern, placements, first=first, steps=steps, resume=so_far
+            )
             if session.run is not None:
-                for i, result in enumerate(to_results(done)):
+                for i, result in enumerate(to_results(done, source.layers)):
                     session.run.add_result(result, default=i == 0)
     return Replayed(done, in_chip_states(pattern, used))
+
+
+def _steps_of(source: Schedule, stage: str | None, steps: int | None) -> tuple[int, int]:
+    """First step and number of steps: of a stage (QUEST's early, middle, final batches) or of all."""
+    if stage is None:
+        return 0, source.steps if steps is None else min(steps, source.steps)
+    mine = np.flatnonzero(source.stages == STAGES.index(stage))
+    if not mine.size:
+        raise BadInput(f"{source.path}: has no step of stage {stage!r}")
+    whole = int(mine[-1] - mine[0]) + 1
+    return int(mine[0]), whole if steps is None else min(steps, whole)
+
+
+def _placements(
+    found: Characterization, source: Schedule, sample: int | None, *, tiles: bool
+) -> list[Placement]:
+    if sample is not None:
+        rng = generator(source.header.seed, "replay sample")
+        return [Placement.sample(found, source.layers, sample, rng)]
+    return Placement.tiles(found, source.weights) if tiles else [Placement.on(found, source.weights)]
+
+
+def _so_far(
+    out: Path,
+    source: Schedule,
+    found: Characterization,
+    pattern: Pattern,
+    placements: list[Placement],
+    first: int,
+) -> list[Replay]:
+    with open_run(out) as run:
+        if run.kind != "replay":
+            raise BadInput(f"{run.path}: is a run of kind {run.kind!r}, not a replay")
+        return replayed_so_far(run, source, found, pattern, placements, first=first)
 
 
 def print_replay(result: Replayed) -> None:
@@ -88,6 +141,7 @@ def print_replay(result: Replayed) -> None:
         ("reset fields (array)", energy(done.total("field_energy_j"))),
         ("inference reads, gated", energy(done.total("inference_gated_energy_j"))),
         ("inference reads, row-activated", energy(done.total("inference_row_energy_j"))),
+        ("spent in vain by steps that were cut off", energy(float(sum(done.steps["resume_energy_j"])))),
         ("initial load: write energy", energy(done.steps["spent_energy_j"][0])),
     ]
     print_table(f"Replay with pattern {result.pattern}", ("", "value"), rows)

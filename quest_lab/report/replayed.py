@@ -33,12 +33,18 @@ _ACCOUNTS = (
 )
 
 
+def _over_tiles(table: pandas.DataFrame) -> pandas.DataFrame:
+    """One row a step: counts and energies are sums over the parts of the weights."""
+    kept = {name: "first" if name in ("epoch", "batch") else "sum" for name in table.columns.drop("step")}
+    return table.groupby("step", as_index=False, sort=True).agg(kept)
+
+
 def section(source: Source, files: Files) -> Section:
     """What became of a schedule in the cells."""
     chip = files.chip(source)
     out = Section(f"Replay on chip {chip} ({source.path.name})")
     with open_run(source.path) as run:
-        table = run.table("replay_steps")
+        table = _over_tiles(run.table("replay_steps"))
         confusion = np.asarray(run.result("confusion")["writes"]) if "confusion" in run.results else None
     if not source.complete:
         out.blocks.append(Text(f"This run is {source.status}: it holds {len(table)} steps.", True))

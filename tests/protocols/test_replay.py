@@ -201,7 +201,7 @@ def test_the_table_in_the_file_is_the_outcome(
     with RunWriter.create(tmp_path / "r.h5", kind="replay", title="", seed=0, settings={}) as run:
         session = replace(session_on(scaled), run=run)
         out = replay(session, schedule, restricted(scaled), (1, 0, 2))
-        for result in to_results(out):
+        for result in to_results(out, schedule.layers):
             run.add_result(result)
     with open_run(tmp_path / "r.h5") as again:
         table = again.table("replay_steps")
@@ -225,5 +225,6 @@ def test_what_does_not_fit_is_refused_before_the_first_pulse(
 
 
 def test_an_outcome_without_steps_has_no_total() -> None:
-    empty = np.empty(0, np.int8)
-    assert Replay(empty, empty, np.zeros((3, 3), np.int64), {"pulses": [5.0]}).total("pulses") == 0.0
+    out = Replay.of(Placement(np.arange(3)), np.zeros(3, np.int8), 3)
+    out.steps["pulses"].append(5.0)
+    assert out.total("pulses") == 0.0

@@ -1,0 +1,130 @@
+"""What a replay that was cut off had done, from its run file alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.characterization import Characterization
+from quest_lab.device import Cells, Floats, Reading, Scope
+from quest_lab.mapping import Pattern, to_states
+from quest_lab.placement import Placement
+from quest_lab.protocols.replay import STEP_COLUMNS, Replay
+from quest_lab.record import Run
+from quest_lab.schedule import Schedule
+from quest_lab.schema import Kind, Op
+
+_BLOCK = 1 << 20  # events held in memory at once
+
+
+def replayed_so_far(
+    run: Run,
+    schedule: Schedule,
+    found: Characterization,
+    pattern: Pattern,
+    placements: Sequence[Placement],
+    *,
+    first: int = 0,
+) -> list[Replay]:
+    """The replay of each tile that was begun, after its last whole step; what came behind is in `left_j`."""
+    rows = run.columns("replay_steps")
+    tiles = rows["tile"]
+    last = int(tiles[-1]) if tiles.size else 0
+    ends = rows["calls"]
+    out = []
+    for tile, placement in enumerate(placements[: last + 1]):
+        mine = {name: rows[name][tiles == tile] for name in STEP_COLUMNS}
+        calls = _Calls(run, found, placement)
+        begin = int(ends[tiles < tile][-1]) if tile else 0
+        out.append(_so_far(mine, calls, begin, schedule, pattern, placement, first, found.states))
+    out[-1].left_j = calls.spent_j(int(ends[-1]) if ends.size else 0)
+    return out
+
+
+def _so_far(
+    rows: Mapping[str, NDArray[Any]],
+    calls: _Calls,
+    begin: int,
+    schedule: Schedule,
+    pattern: Pattern,
+    placement: Placement,
+    first: int,
+    states: int,
+) -> Replay:
+    out = Replay.of(placement, to_states(schedule.levels_at(first)[placement.placed], pattern), states)
+    out.steps = {name: column.tolist() for name, column in rows.items()}
+    steps = schedule.from_step(first)
+    for k, end in enumerate(out.steps["calls"]):
+        named = np.arange(placement.weights)
+        if k:
+            step = next(steps)
+            here, named = placement.rows_of(step.weight)
+            out.intended[named] = to_states(step.new[here], pattern)
+            out.writes[named] += 1
+            for cells, energy_j in calls.pulses(begin, int(end)):
+                np.add.at(out.write_j, placement.rows_on(cells), energy_j)
+        for cells, read in calls.reads(begin, int(end)):
+            out.read[placement.rows_on(cells)] = read
+        np.add.at(out.confusion, (out.intended[named].astype(int), out.read[named].astype(int)), 1)
+        begin = int(end)
+    return out
+
+
+class _Calls:
+    """The run's events by ranges of its calls, in pieces of bounded size."""
+
+    def __init__(self, run: Run, found: Characterization, placement: Placement) -> None:
+        self._run, self._found, self._cells = run, found, placement.cells
+        self._calls = run.columns("calls", ("kind", "op", "first", "count"))
+
+    def reads(self, begin: int, end: int) -> Iterator[tuple[Cells, NDArray[np.int8]]]:
+        """Cells and decoded states of the calls begin..end, of each cell the last in the piece."""
+        for first, last in self._pieces(Kind.READ, begin, end):
+            cells, ohm = self._events("reads", "resistance_ohm", first, last)
+            unique, at = np.unique(cells[::-1], return_index=True)
+            reading = Reading(unique, ohm[::-1][at], np.zeros(unique.size), self._found.read)
+            yield unique, self._found.decode(reading)
+
+    def pulses(self, begin: int, end: int) -> Iterator[tuple[Cells, Floats]]:
+        """Cells and energies of the voltage pulses, and of resets where each is of one cell."""
+        array = self._found.reset_scope is Scope.ARRAY
+        for first, last in self._pieces(Kind.APPLY, begin, end, without=Op.FIELD if array else None):
+            yield self._events("applies", "energy_j", first, last)
+
+    def spent_j(self, begin: int) -> float:
+        """Energy of every pulse, field and read from call `begin` on, as far as the file knows it."""
+        end, at = len(self._calls["kind"]), self._found.read
+        given = [self._run.columns("applies", ("energy_j",), *piece)["energy_j"]
+                 for piece in self._pieces(Kind.APPLY, begin, end)]  # fmt: skip
+        ohms = [self._run.columns("reads", ("resistance_ohm",), *piece)["resistance_ohm"]
+                for piece in self._pieces(Kind.READ, begin, end)]  # fmt: skip
+        spent = sum(float(np.nansum(energy_j, dtype=float)) for energy_j in given)
+        read = sum(float(np.nansum(1.0 / ohm, dtype=float)) for ohm in ohms)
+        return spent + at.amplitude_v**2 * at.width_s * read
+
+    def _events(self, table: str, value: str, first: int, last: int) -> tuple[Cells, Floats]:
+        found = self._run.columns(table, ("cell", value), first, last)
+        cells = found["cell"].astype(np.int64)
+        mine = np.isin(cells, self._cells)  # a domain's reset reaches others too
+        return cells[mine], found[value][mine].astype(np.float64)
+
+    def _pieces(
+        self, kind: Kind, begin: int, end: int, *, without: Op | None = None
+    ) -> Iterator[tuple[int, int]]:
+        """Ranges of events of the calls begin..end that are of one kind."""
+        mine = self._calls["kind"][begin:end] == kind
+        if without is not None:
+            mine &= self._calls["op"][begin:end] != without
+        first = self._calls["first"][begin:end][mine].astype(np.int64)
+        last = first + self._calls["count"][begin:end][mine].astype(np.int64)
+        if not first.size:
+            return
+        joined = np.flatnonzero(first[1:] != last[:-1])
+        starts = first[np.concatenate([[0], joined + 1])]
+        stops = last[np.concatenate([joined, [last.size - 1]])]
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            for piece in range(start, stop, _BLOCK):
+                yield piece, min(piece + _BLOCK, stop)

@@ -1,0 +1,223 @@
+"""An epoch of VGG6 replayed on a chip of 1.14 M cells: what arrives, and twenty kills with resume."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quest_lab.characterization import Characterization
+from quest_lab.clock import VirtualClock
+from quest_lab.layers import Topology
+from quest_lab.mapping import to_states
+from quest_lab.policy import WriteModel, evaluate, solve
+from quest_lab.protocols.characterize import CharacterizeSettings, characterize
+from quest_lab.protocols.replay import Replay, replay
+from quest_lab.runfile import open_run
+from quest_lab.schedule import Schedule, synthesize
+from quest_lab.session import Session
+from quest_lab.sim.cells import CellArray
+from quest_lab.sim.chip import SimulatedChip
+from quest_lab.sim.skmtj import SkMTJ
+
+pytestmark = pytest.mark.campaign
+
+VGG6 = Topology.parse("64-64M-128-128M-256-256-A", (3, 32, 32), 10)
+SPARE = 8000  # cells: some never answer
+KILLS, SEED = 20, 0
+STATES = {2: (0, 3, 6), 3: (0, 1, 2, 3, 4, 5, 6)}
+ACCOUNTS = ("spent_energy_j", "verify_energy_j", "field_energy_j", "inference_gated_energy_j")
+QUIET = dict.fromkeys(("d_cell", "xi_pulse", "r0_spread", "tmr_spread", "residual_states", "read_noise"), 0.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("epoch")
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def schedule(request: pytest.FixtureRequest, folder: Path) -> Iterator[Schedule]:
+    with Schedule.open(synthesized(folder, request.param)) as opened:
+        yield opened
+
+
+def synthesized(folder: Path, bits: int) -> Path:
+    """195 batches that change one weight in a hundred each."""
+    path = folder / f"schedule{bits}.h5"
+    if not path.exists():
+        shapes = [layer.shape for layer in VGG6.layers()]
+        synthesize(path, shapes, steps=195, change_rate=0.01, seed=SEED, bits=bits)
+    return path
+
+
+def replayed(model: SkMTJ, schedule: Schedule) -> tuple[Replay, Characterization, np.ndarray]:
+    """On a chip of its own; the cells' true states last."""
+    cells, clock = schedule.weights + SPARE, VirtualClock()
+    array = CellArray(model, cells, seed=SEED)
+    session = Session(SimulatedChip(array, clock), clock, seed=SEED)
+    settings = CharacterizeSettings()
+    found, _ = characterize(session, np.arange(cells), np.arange(0, cells, cells // 256), settings)
+    used = found.restrict(STATES[schedule.header.bits])
+    pattern = tuple(range(used.states))
+    out = replay(session, schedule, used, pattern)
+    true = array.states(used.cells[: schedule.weights])
+    array.close()
+    return out, used, true
+
+
+def test_without_noise_the_chip_ends_in_the_schedules_states(schedule: Schedule) -> None:
+    out, used, true = replayed(SkMTJ.preset("scaled", **QUIET), schedule)
+    wanted = to_states(schedule.final_levels, tuple(range(used.states)))
+    assert np.array_equal(out.read, wanted)
+    assert used.fold is not None
+    assert np.array_equal(used.fold[true], wanted)
+
+
+def test_with_noise_the_energy_spent_is_what_the_policy_predicts(
+    schedule: Schedule, publish: Callable[[str, str, str], None]
+) -> None:
+    began = time.monotonic()
+    out, used, _ = replayed(SkMTJ.preset("scaled"), schedule)
+    lasted = time.monotonic() - began
+    success = evaluate(solve(WriteModel.measured(used))).success
+    pattern, expected, writes = tuple(range(used.states)), 0.0, 0
+    for step in schedule:
+        old, new = (to_states(x, pattern).astype(int) for x in (step.old, step.new))
+        expected += float((1.0 - success[old, new]).sum())
+        writes += old.size
+    wrong = int(out.total("writes_wrong"))
+    bits = schedule.header.bits
+    publish(
+        f"replay-epoch-{bits}-bit",
+        f"An epoch of VGG6 on simulated cells, {bits} bits",
+        _page(schedule, out, writes, wrong, expected, lasted),
+    )
+    told = CharacterizeSettings().confidence  # half-width of the 95 % intervals of the set probabilities
+    np.testing.assert_allclose(out.total("spent_energy_j"), out.total("predicted_energy_j"), rtol=told)
+
+
+def _page(schedule: Schedule, out: Replay, writes: int, wrong: int, expected: float, lasted: float) -> str:
+    rows = [
+        f"{schedule.weights} weights in five layers (VGG6), {schedule.steps} synthesised batches, one weight in a "
+        f"hundred changed in each; preset `scaled`, states {STATES[schedule.header.bits]}, chip seed {SEED}. "
+        "Every cell parameter is assumed.",
+        "",
+        f"- writes: {writes}; not in their target state when given up: {wrong}; the policy expects "
+        f"{expected:.1f}: its 256 characterised cells hold none of the few that no attempt reaches",
+        f"- weights that differ from the schedule at the end: {out.diverged}",
+        f"- write energy: {out.total('spent_energy_j') * 1e6:.3f} µJ spent, "
+        f"{out.total('predicted_energy_j') * 1e6:.3f} µJ predicted",
+        f"- characterisation and replay took {lasted:.0f} s",
+        "",
+        "| layer | weights | writes | write energy (nJ) | differ at the end |",
+        "|---|---|---|---|---|",
+    ]
+    for layer in out.by_layer(schedule.layers):
+        rows.append(
+            f"| {layer.name} | {layer.weights} | {layer.writes:.0f} | {layer.write_j * 1e9:.1f} "
+            f"| {layer.diverged:.0f} |"
+        )
+    return "\n".join(rows)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a replay ended: states read, true states, accounts over the steps."""
+
+    read: np.ndarray
+    steps: dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def chip(folder: Path) -> Path:
+    """A characterised chip in a file, and its characterisation beside it."""
+    cells = sum(layer.size for layer in VGG6.layers()) + SPARE
+    quest_lab(
+        "characterize", "scaled", "--cells", cells, "--sample", 256, "--chip", folder / "fresh.cells", "--out",
+        folder / "chip.h5",
+    ).wait()  # fmt: skip
+    return folder / "fresh.cells"
+
+
+def quest_lab(*arguments: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", "from quest_lab.cli import main; main()", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def start(work: Path, chip: Path, schedule: Path, *more: str) -> subprocess.Popen[bytes]:
+    if not (work / "chip.cells").exists():
+        shutil.copy(chip, work / "chip.cells")
+    return quest_lab(
+        "replay", "scaled", schedule, "--characterization", chip.with_name("chip.h5"), "--chip",
+        work / "chip.cells", "--out", work / "run.h5", *more,
+    )  # fmt: skip
+
+
+def wait_for_rows(work: Path) -> None:
+    part = work / "run.h5.part"
+    while not part.exists() or part.stat().st_size < 1 << 20:
+        time.sleep(0.01)
+
+
+def end(work: Path) -> End:
+    with open_run(work / "run.h5") as run:
+        assert run.status == "complete"
+        table = run.table("replay_steps")
+        return End(run.result("final_states")["read"].to_numpy(), {n: table[n].to_numpy() for n in table})
+
+
+def test_twenty_kills_and_resumes_end_as_if_nothing_had_happened(
+    folder: Path, chip: Path, publish: Callable[[str, str, str], None]
+) -> None:
+    schedule = synthesized(folder, 2)
+    (whole := folder / "whole").mkdir()
+    process = start(whole, chip, schedule)
+    wait_for_rows(whole)
+    began = time.monotonic()
+    assert process.wait() == 0
+    lasted, undisturbed = time.monotonic() - began, end(whole)
+    times, rows = random.Random(SEED), []
+    while len(rows) < KILLS:
+        (work := folder / "killed").mkdir()
+        process = start(work, chip, schedule)
+        wait_for_rows(work)
+        time.sleep(times.uniform(0.0, 0.9) * lasted)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if (work / "run.h5.part").exists():  # else it was done already
+            assert start(work, chip, schedule, "--resume").wait() == 0
+            rows.append(compare(undisturbed, end(work)))
+        shutil.rmtree(work)
+    publish("replay-resume", "An epoch of VGG6, killed with SIGKILL and resumed", _kills(rows, lasted))
+
+
+def compare(want: End, got: End) -> tuple[int, int, float]:
+    """Weights that ended elsewhere, steps whose accounts differ (at most one), energy spent in vain."""
+    elsewhere = int(np.count_nonzero(want.read != got.read))
+    assert elsewhere == 0
+    differ = np.zeros(want.steps["step"].size, bool)
+    for account in ACCOUNTS:
+        differ |= ~np.isclose(want.steps[account], got.steps[account], rtol=1e-5, atol=0.0, equal_nan=True)
+    assert differ.sum() <= 1
+    return elsewhere, int(differ.sum()), float(got.steps["resume_energy_j"].sum())
+
+
+def _kills(rows: list[tuple[int, int, float]], lasted: float) -> str:
+    lines = [
+        f"{len(rows)} replays through the command line, each killed once at a random time (seed {SEED}) of its "
+        f"{lasted:.0f} s of writing, then resumed with `--resume` on the same cells.",
+        "",
+        "| kill | weights that ended elsewhere | steps whose accounts differ | energy in the `resume` account (nJ) |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {i + 1} | {a} | {b} | {1e9 * j:.2f} |" for i, (a, b, j) in enumerate(rows)]
+    return "\n".join(lines)

@@ -1,0 +1,189 @@
+"""A replay cut off anywhere goes on and ends like the undisturbed one; samples and tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quest_lab.characterization import Characterization
+from quest_lab.clock import VirtualClock
+from quest_lab.device import Applied, Cells, Operation, Reading, ReadPulse
+from quest_lab.errors import BadInput
+from quest_lab.placement import Placement
+from quest_lab.protocols.replay import Replay, replay, replay_tiles, to_results
+from quest_lab.protocols.replay_resume import replayed_so_far
+from quest_lab.record import Recorded, RunWriter, open_run
+from quest_lab.schedule import Schedule, synthesize
+from quest_lab.session import Session
+from quest_lab.sim.cells import CellArray
+from quest_lab.sim.chip import SimulatedChip
+from quest_lab.sim.skmtj import SkMTJ
+
+Restricted = Callable[..., Characterization]
+PATTERN, STEPS = (1, 0, 2), 12
+
+
+class Cut(KeyboardInterrupt):
+    """The process ends here."""
+
+
+class CutOff(SimulatedChip):
+    """A chip whose program ends just after the n-th call, before it hears the answer."""
+
+    left = 10**9
+
+    def _count(self) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Cut
+
+    def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
+        done = super().apply(operation, cells, then_read=then_read)
+        self._count()
+        return done
+
+    def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
+        done = super().read(cells, at)
+        self._count()
+        return done
+
+
+@pytest.fixture(scope="module")
+def schedule(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Schedule]:
+    path = tmp_path_factory.mktemp("resume") / "schedule.h5"
+    synthesize(path, [(4, 3, 3, 3), (3, 4, 3, 3)], steps=STEPS, change_rate=0.1, seed=2, image=(5, 5))
+    with Schedule.open(path) as opened:
+        yield opened
+
+
+def one_go(
+    model: SkMTJ, schedule: Schedule, found: Characterization, folder: Path, cut_after: int = 10**9
+) -> tuple[Replay, int]:
+    """Replay into `folder`, cut off after so many calls; taken up again if there is something to take up."""
+    array, clock = CellArray(model, 240, seed=5, path=folder / "cells"), VirtualClock()
+    chip, out = CutOff(array, clock), folder / "run.h5"
+    chip.left = cut_after
+    placement = Placement.on(found, schedule.weights)
+    so_far = None
+    if out.with_name("run.h5.part").exists() or out.exists():
+        with open_run(out) as before:
+            so_far = replayed_so_far(before, schedule, found, PATTERN, [placement])[0]
+        run = RunWriter.resume(out, kind="replay", seed=0, settings={})
+    else:
+        run = RunWriter.create(out, kind="replay", title="", seed=0, settings={})
+    try:
+        with run:
+            session = Session(Recorded(chip, run, clock), clock, run=run, truth=array.states)
+            done = replay(session, schedule, found, PATTERN, placement=placement, resume=so_far)
+            for result in to_results(done, schedule.layers):
+                run.add_result(result)
+        return done, 10**9 - chip.left
+    finally:
+        array.close()
+
+
+@pytest.fixture(params=["scaled", "lab"])
+def model(request: pytest.FixtureRequest) -> SkMTJ:
+    return SkMTJ.preset(request.param)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.55, 0.9])
+def test_a_replay_cut_off_anywhere_ends_as_the_undisturbed_one(
+    noise_free: Callable[[str], SkMTJ], model: SkMTJ, restricted: Restricted, schedule: Schedule, tmp_path: Path,
+    share: float,
+) -> None:  # fmt: skip
+    quiet = noise_free("scaled" if model.reset_scope == "cell" else "lab")
+    found = restricted(quiet)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    whole, calls = one_go(quiet, schedule, found, tmp_path / "whole")
+    with pytest.raises(Cut):
+        one_go(quiet, schedule, found, tmp_path / "cut", cut_after=max(int(share * calls), 1))
+    with open_run(tmp_path / "cut" / "run.h5") as run:
+        torn = len(run.table("replay_steps"))
+    again, _ = one_go(quiet, schedule, found, tmp_path / "cut")
+    assert np.array_equal(again.read, whole.read)
+    assert again.steps["step"] == whole.steps["step"]
+    assert again.writes.tolist() == whole.writes.tolist()
+    for account in ("spent_energy_j", "verify_energy_j", "field_energy_j", "inference_gated_energy_j"):
+        undisturbed, resumed = np.delete(whole.steps[account], torn), np.delete(again.steps[account], torn)
+        np.testing.assert_allclose(resumed, undisturbed, rtol=1e-6)
+    assert not np.any(np.delete(again.steps["resume_energy_j"], torn))
+    assert np.abs(again.confusion - whole.confusion).sum() == 0
+
+
+def test_what_is_read_from_the_file_is_what_was_in_memory(
+    model: SkMTJ, restricted: Restricted, schedule: Schedule, tmp_path: Path
+) -> None:
+    found = restricted(model)
+    done, _ = one_go(model, schedule, found, tmp_path)
+    with open_run(tmp_path / "run.h5") as run:
+        found_again = replayed_so_far(run, schedule, found, PATTERN, [Placement.on(found, schedule.weights)])[
+            0
+        ]
+    for name in ("intended", "read", "writes", "confusion"):
+        assert np.array_equal(getattr(done, name), getattr(found_again, name)), name
+    np.testing.assert_allclose(found_again.write_j, done.write_j, rtol=1e-6)
+    assert found_again.left_j == 0.0
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    RunWriter.create(tmp_path / "r.h5", kind="replay", title="", seed=0, settings={"steps": 3}).flush()
+    with pytest.raises(BadInput, match=r"was begun with steps=3, not 4"):
+        RunWriter.resume(tmp_path / "r.h5", kind="replay", seed=0, settings={"steps": 4})
+
+
+def test_tiles_bring_every_weight_to_its_last_level(
+    session_on: Callable[..., Session],
+    noise_free: Callable[[str], SkMTJ],
+    restricted: Restricted,
+    schedule: Schedule,
+) -> None:
+    quiet = noise_free("scaled")
+    found = restricted(quiet, 100)
+    placements = Placement.tiles(found, schedule.weights)
+    out = replay_tiles(session_on(quiet), schedule, found, PATTERN, placements)
+    assert len(placements) == 3
+    assert np.array_equal(np.array([PATTERN.index(s) - 1 for s in out.read]), schedule.final_levels)
+    assert out.total("writes_intended") == schedule.writes
+    whole = replay(session_on(quiet), schedule, restricted(quiet), PATTERN)
+    np.testing.assert_allclose(out.total("spent_energy_j"), whole.total("spent_energy_j"), rtol=1e-9)
+    np.testing.assert_allclose(
+        out.total("inference_gated_energy_j"), whole.total("inference_gated_energy_j"), rtol=1e-9
+    )
+
+
+def test_a_samples_interval_covers_the_whole(
+    session_on: Callable[..., Session],
+    noise_free: Callable[[str], SkMTJ],
+    restricted: Restricted,
+    schedule: Schedule,
+) -> None:
+    """95 % intervals from 40 samples of half of the weights: binomial(80, 0.95) is below 66 once in 10^5."""
+    quiet = noise_free("scaled")
+    found = restricted(quiet)
+    whole = replay(session_on(quiet), schedule, found, PATTERN).by_layer(schedule.layers)
+    covered = 0
+    for seed in range(40):
+        drawn = Placement.sample(found, schedule.layers, 108, np.random.default_rng(seed))
+        part = replay(session_on(quiet), schedule, found, PATTERN, placement=drawn).by_layer(schedule.layers)
+        covered += sum(
+            abs(p.write_j - w.write_j) <= 1.96 * p.write_j_error for p, w in zip(part, whole, strict=True)
+        )
+    assert 66 <= covered <= 80
+
+
+def test_a_resumed_run_file_takes_rows_behind_those_acknowledged(tmp_path: Path) -> None:
+    run = RunWriter.create(tmp_path / "r.h5", kind="replay", title="", seed=0, settings={})
+    row = dict.fromkeys(Replay.of(Placement(np.arange(1)), np.zeros(1, np.int8), 2).steps, 0)
+    run.append("replay_steps", **{**row, "step": [0, 1]})
+    run.close("aborted")
+    with RunWriter.resume(tmp_path / "r.h5", kind="replay", seed=0, settings={}) as again:
+        again.append("replay_steps", **{**row, "step": [2]})
+    with open_run(tmp_path / "r.h5") as found:
+        assert found.table("replay_steps")["step"].tolist() == [0, 1, 2]
+        assert found.status == "complete"
+        assert found.marks["name"].tolist() == ["resumed"]
