@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pyvisa
+from quest_lab.sim.virtual import GENERATOR, MATRIX, METER, Laboratory, virtual_laboratory
+from quest_lab.virtual_bench import Front, control, control_served
 
 from quest_lab.clock import Clock
 from quest_lab.device import VoltagePulse
@@ -24,8 +26,6 @@ from quest_lab.instruments.keithley7001 import channel_list
 from quest_lab.instruments.remote_clock import RemoteClock
 from quest_lab.instruments.visa import prepare
 from quest_lab.sim.server import Place, serving
-from quest_lab.sim.virtual import GENERATOR, MATRIX, METER, Laboratory, virtual_laboratory
-from quest_lab.virtual_bench import Front, control, control_served
 
 FRONTS: list[Front] = ["in process", "tcp", "serial", *(["terminal"] if hasattr(os, "openpty") else [])]  # type: ignore[list-item]
 PATH = SignalPath()

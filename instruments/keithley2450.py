@@ -13,15 +13,16 @@ import math
 
 from pymeasure.instruments.keithley import Keithley2450
 
+from quest_lab.datasheets import KEITHLEY2450
 from quest_lab.device import ReadPulse
 from quest_lab.errors import DeviceError, LimitExceeded
+from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
 NPLC_LOW, NPLC_HIGH = 0.01, 10.0  # manual
-RANGE_V = 2.0  # source range; its protection is PROT2
+RANGE_V = KEITHLEY2450.open_v.high  # source range; its protection is PROT2
 HIGHEST_A = 1.05  # datasheet
-MINIMUM_WIDTH_S = 1e-3  # output settles within 200 µs (datasheet, typical); five times that: assumed
-MAXIMUM_WIDTH_S = 1.0  # assumed: nothing on this bench needs longer ones, and a reply is waited for
+MINIMUM_WIDTH_S, MAXIMUM_WIDTH_S = KEITHLEY2450.width_s.low, KEITHLEY2450.width_s.high
 RESOLVED = 1e-4  # of the current limit: less current is none
 OVERFLOW = 9.9e37
 
@@ -111,6 +112,19 @@ class SourceMeter2450:
             raise self._unreadable(reply) from None
         self.line.check(error, "read")
         return self._ohm(sourced_v, ampere, volts)
+
+    def read_back(self) -> list[Setting]:
+        """What the instrument says of its current limit, range and output, against what was set."""
+
+        def asked(command: str) -> float:
+            with self.line.step("read back"):
+                return float(self.line.ask(command, "read back"))
+
+        return [
+            Setting("compliance", self._limit_a, asked(":SOUR:VOLT:ILIM?"), "A"),
+            Setting("source range", RANGE_V, asked(":SOUR:VOLT:RANG?"), "V"),
+            Setting("output on", 0.0, asked(":OUTP?"), ""),
+        ]
 
     def off(self) -> None:
         """Ends a running trigger model and the output; no query."""

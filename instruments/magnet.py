@@ -32,6 +32,7 @@ class FieldCalibration:
     ramp_t_per_s: float = math.inf
     field_tolerance_t: float = 1e-4  # with a gaussmeter: less than this is no error, also of small fields
     polarity: int = 1  # sign of the field at the chip for a positive current
+    standing_t: float = 0.0  # what stands in the gap without any current: a pulse comes on top of it
 
     def __post_init__(self) -> None:
         names = ("tesla_per_ampere", "limit_a", "compliance_v", "ramp_a_per_s", "ramp_step_a", "ramp_t_per_s")
@@ -133,7 +134,7 @@ class FieldMagnet:
             return 0.0
         begun = self._clock.now()
         for _ in range(LOOP_STEPS):
-            missing_t = field_t - self._gaussmeter.field_t()
+            missing_t = field_t - (self._gaussmeter.field_t() - self.calibration.standing_t)
             if abs(missing_t) <= max(
                 self.calibration.tolerance * abs(field_t), self.calibration.field_tolerance_t
             ):

@@ -12,6 +12,7 @@ class Coil:
     tesla_per_ampere: float = 0.02
     slew_a_per_s: float = 3600.0  # 36 V over 10 mH
     coil_ohm: float = 0.4
+    standing_t: float = 0.0  # of something else than the coil, always there
 
 
 class Magnet:
@@ -31,7 +32,7 @@ class Magnet:
 
     def field_t(self, now: float) -> float:
         """Field at the chip at `now`."""
-        return self.current_a(now) * self.coil.tesla_per_ampere
+        return self.current_a(now) * self.coil.tesla_per_ampere + self.coil.standing_t
 
     def flat_top_s(self, now: float) -> float:
         """How long the current has been at its set point."""

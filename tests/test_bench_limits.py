@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quest_lab.sim.virtual import Laboratory
 
 from quest_lab.benches import bench_limits
 from quest_lab.benchfile import BenchFile, parse_bench
@@ -18,7 +19,6 @@ from quest_lab.instruments.assemble import assemble, connect_all
 from quest_lab.limits import Limited
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.twin import twin_laboratory
-from quest_lab.sim.virtual import Laboratory
 
 SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
 CELLS = 4

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quest_lab.sim.virtual import Laboratory
 
 from quest_lab.benchcheck import Finding, check_bench
 from quest_lab.benches import Site
 from quest_lab.benchfile import load_bench
 from quest_lab.cli import main
 from quest_lab.sim.twin import twin_laboratory
-from quest_lab.sim.virtual import Laboratory
 from quest_lab.sim.wire import Fault, FaultKind
 
 SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"

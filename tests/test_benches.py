@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quest_lab.sim.virtual import Laboratory
+from quest_lab.virtual_bench import open_virtual_bench
 
 from quest_lab import open_bench, open_run
 from quest_lab.benches import locked, open_file_bench
@@ -18,8 +20,6 @@ from quest_lab.clock import WallClock
 from quest_lab.device import FieldPulse, VoltagePulse
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
 from quest_lab.sim.twin import twin_laboratory
-from quest_lab.sim.virtual import Laboratory
-from quest_lab.virtual_bench import open_virtual_bench
 
 SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
 PULSER, METER, MAGNET = "GPIB0::10::INSTR", "GPIB0::24::INSTR", "GPIB0::6::INSTR"

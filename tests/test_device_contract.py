@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quest_lab.virtual_arcone import open_terminal_arcone, open_virtual_arcone
+from quest_lab.virtual_bench import open_virtual_bench
+from quest_lab.virtual_benches import VIRTUAL_BENCHES
 
 from quest_lab.benches import open_file_bench
 from quest_lab.benchfile import parse_bench
@@ -32,9 +35,6 @@ from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.domain_wall import DomainWall
 from quest_lab.sim.domain_wall_cells import DomainWallArray
 from quest_lab.sim.skmtj import SkMTJ
-from quest_lab.virtual_arcone import open_terminal_arcone, open_virtual_arcone
-from quest_lab.virtual_bench import open_virtual_bench
-from quest_lab.virtual_benches import VIRTUAL_BENCHES
 
 CELLS = 6
 SOME = np.array([4, 0, 3])

@@ -18,6 +18,7 @@ from quest_lab import __version__
 from quest_lab.cli import sim
 from quest_lab.cli.bench import bench_app
 from quest_lab.cli.frame import debug_first, exit_on_failure, printable_everywhere
+from quest_lab.examples import example_benches
 from quest_lab.train.config import TrainConfig
 
 TRAINING = TrainConfig()  # its defaults are this command line's
@@ -33,17 +34,12 @@ app = typer.Typer(
 app.add_typer(sim.app, name="sim")
 
 
-# Simulated chips, and virtual benches whose cells the default staircase (0.35 to 0.85 V) suits.
 DEVICES = (
     "scaled",
     "lab",
     "domain-wall",
-    "virtual",
-    "virtual-2700",
-    "virtual-fast",
-    "arc-one",
-    "arc-one-magnet",
-)
+    *example_benches(),
+)  # simulated chips, twins of the example benches
 
 
 class DatasetName(StrEnum):
@@ -102,6 +98,15 @@ LogWire = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+ChipSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        min=0,
+        help="Seed of everything random; default: a bench file's twin.seed, else 0.",
+        show_default=False,
+    ),
+]
 RunOut = Annotated[Path, typer.Option("--out", help="Run file to write.", metavar="RUN.h5")]
 DirOut = Annotated[Path, typer.Option("--out", help="Folder to write.", metavar="DIR")]
 Chip = Annotated[
@@ -157,10 +162,13 @@ def demo_command(
 def characterize_command(
     device: Device,
     out: RunOut,
-    cells: Annotated[int | None, typer.Option(min=1, help="Cells on a simulated chip.")] = None,
+    cells: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cells of a simulated chip; of a bench's twin, at most those wired."),
+    ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Cells to measure; default all.")] = None,
     chip: Chip = None,
-    seed: Seed = 0,
+    seed: ChipSeed = None,
     hardware: Hardware = False,
     log_wire: LogWire = False,
     overwrite: Overwrite = False,

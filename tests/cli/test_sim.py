@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quest_lab.virtual_bench import open_served_bench, open_virtual_bench
 
 from quest_lab.cli import main, sim
 from quest_lab.device import Device, VoltagePulse
 from quest_lab.errors import DeviceError
-from quest_lab.virtual_bench import open_served_bench, open_virtual_bench
 
 SERVE = [sys.executable, "-c", "from quest_lab.cli import main; main()", "sim", "serve", "--port", "0"]
 CELLS = np.arange(3)

@@ -1,10 +1,10 @@
 """A bench of real drivers on a virtual laboratory, with its world within reach."""
 
 import pytest
-
-from quest_lab.fixture import SignalPath
 from quest_lab.sim.virtual import virtual_laboratory
 from quest_lab.virtual_bench import control
+
+from quest_lab.fixture import SignalPath
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from quest_lab.sim.arcone_laboratory import ArcOneLaboratory, arcone_laboratory
+from quest_lab.virtual_arcone import control
 
 from quest_lab.clock import VirtualClock
 from quest_lab.device import FieldPulse, ReadPulse, VoltagePulse
@@ -16,11 +18,9 @@ from quest_lab.errors import BadInput, DeviceError, LimitExceeded
 from quest_lab.instruments.arcone import ArcOneAccess, decimal, open_port
 from quest_lab.instruments.bench import BenchDevice
 from quest_lab.instruments.visa import NO_HARDWARE
-from quest_lab.sim.arcone_laboratory import ArcOneLaboratory, arcone_laboratory
 from quest_lab.sim.domain_wall import DomainWall
 from quest_lab.sim.domain_wall_cells import DomainWallArray
 from quest_lab.sim.wire import Fault, FaultKind
-from quest_lab.virtual_arcone import control
 
 SOME = np.array([0, 1, 2, 3])
 PULSE = VoltagePulse(0.8, 1e-6)

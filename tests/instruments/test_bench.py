@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from quest_lab.sim.virtual import GENERATOR, MAGNET, virtual_laboratory
+from quest_lab.virtual_bench import control, open_virtual_bench
 
 from quest_lab.clock import VirtualClock
 from quest_lab.device import EnergyOrigin, FieldPulse, ReadPulse, Scope, VoltagePulse
@@ -10,8 +12,6 @@ from quest_lab.fixture import SignalPath
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.skmtj import SkMTJ
-from quest_lab.sim.virtual import GENERATOR, MAGNET, virtual_laboratory
-from quest_lab.virtual_bench import control, open_virtual_bench
 
 CELLS = np.arange(16)
 READ = ReadPulse(0.1, 0.02)

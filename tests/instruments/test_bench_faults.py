@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER
 
 from quest_lab.device import FieldPulse, VoltagePulse
 from quest_lab.errors import DeviceError
 from quest_lab.fixture import SignalPath
 from quest_lab.instruments.visa import NO_HARDWARE, open_instrument
-from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER
 from quest_lab.sim.wire import Fault, FaultKind
 
 CELLS = np.arange(4)

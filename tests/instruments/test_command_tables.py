@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from quest_lab.device import VoltagePulse
 from quest_lab.sim.laboratories import FAST_GENERATOR, GAUSSMETER, MATRIX_2700, SOURCE_METER
 from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER
 from quest_lab.virtual_benches import VIRTUAL_BENCHES
+
+from quest_lab.device import VoltagePulse
 
 PAGE = Path(__file__).parents[2] / "docs" / "instruments.md"
 SECTIONS = {

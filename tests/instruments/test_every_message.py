@@ -4,6 +4,14 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from quest_lab.virtual_bench import READ
+from quest_lab.virtual_benches import (
+    SOURCE_METER_PATH,
+    control_2700,
+    control_fast,
+    control_source_meter,
+    open_source_meter_bench,
+)
 
 from quest_lab.clock import VirtualClock
 from quest_lab.device import VoltagePulse
@@ -14,14 +22,6 @@ from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.skmtj import SkMTJ
 from quest_lab.sim.wire import Fault, FaultKind
-from quest_lab.virtual_bench import READ
-from quest_lab.virtual_benches import (
-    SOURCE_METER_PATH,
-    control_2700,
-    control_fast,
-    control_source_meter,
-    open_source_meter_bench,
-)
 
 CELLS = np.arange(2)
 BENCHES = {

@@ -20,6 +20,8 @@ import serial
 from pymeasure.instruments.agilent import Agilent33500
 from pymeasure.instruments.keithley import Keithley2400
 from pymeasure.instruments.kepco import KepcoBOP3612
+from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, Laboratory, virtual_laboratory
+from quest_lab.virtual_bench import Front, control_served, open_virtual_bench
 
 from quest_lab import open_run
 from quest_lab.device import FieldPulse, VoltagePulse
@@ -31,9 +33,7 @@ from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.record import Recorded, RunWriter
 from quest_lab.session import Session
 from quest_lab.sim.server import Server, serving
-from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, Laboratory, virtual_laboratory
 from quest_lab.sim.wire import Fault, FaultKind
-from quest_lab.virtual_bench import Front, control_served, open_virtual_bench
 
 FRONTS: list[Front] = ["in process", "tcp", "serial", "terminal"]
 EVERY = (GENERATOR, METER, MATRIX, MAGNET)

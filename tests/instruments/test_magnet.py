@@ -4,17 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+from quest_lab.sim.laboratories import GAUSSMETER
+from quest_lab.sim.virtual import MAGNET
+from quest_lab.virtual_benches import control_source_meter
 
 from quest_lab.device import FieldPulse
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
 from quest_lab.instruments.kepco import FieldCalibration, KepcoMagnet
 from quest_lab.instruments.lakeshore425 import Gaussmeter425
 from quest_lab.sim import laboratories
-from quest_lab.sim.laboratories import GAUSSMETER
 from quest_lab.sim.magnet import Coil
-from quest_lab.sim.virtual import MAGNET
 from quest_lab.sim.wire import Fault, FaultKind
-from quest_lab.virtual_benches import control_source_meter
 
 CELLS = np.arange(2)
 PULSE = FieldPulse(0.1, 10e-3)

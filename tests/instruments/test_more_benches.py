@@ -2,6 +2,15 @@
 
 import numpy as np
 import pytest
+from quest_lab.sim.laboratories import FAST_GENERATOR, MATRIX_2700, SOURCE_METER
+from quest_lab.sim.virtual import MAGNET
+from quest_lab.virtual_benches import (
+    SOURCE_METER_PATH,
+    VIRTUAL_BENCHES,
+    control_2700,
+    control_fast,
+    control_source_meter,
+)
 
 from quest_lab.device import FieldPulse, ReadPulse, VoltagePulse
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
@@ -12,16 +21,7 @@ from quest_lab.instruments.keysight81160a import PulseGenerator81160A
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.session import Session
 from quest_lab.sim import laboratories
-from quest_lab.sim.laboratories import FAST_GENERATOR, MATRIX_2700, SOURCE_METER
-from quest_lab.sim.virtual import MAGNET
 from quest_lab.sim.wire import Fault, FaultKind
-from quest_lab.virtual_benches import (
-    SOURCE_METER_PATH,
-    VIRTUAL_BENCHES,
-    control_2700,
-    control_fast,
-    control_source_meter,
-)
 
 CELLS = np.arange(4)
 EVERY = ["fast", "source-meter", "2700"]

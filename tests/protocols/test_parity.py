@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quest_lab.virtual_bench import READ, open_virtual_bench
 
 from quest_lab import open_run
 from quest_lab.characterization import Characterization
@@ -26,7 +27,6 @@ from quest_lab.session import Session
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.skmtj import SkMTJ
-from quest_lab.virtual_bench import READ, open_virtual_bench
 
 CELLS, SEED = 9, 4
 SETTINGS = CharacterizeSettings(start_v=0.4, stop_v=0.84, step_v=0.02, repeats=2, attempts=3, max_cycles=12)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-
 from quest_lab.sim.arcone_laboratory import ArcOneLaboratory, arcone_laboratory
+
 from quest_lab.sim.serial_port import PseudoTerminal
 
 CONFIGURE = b"0\n50\n32\n32\n1\n0\n0\n0.100000\n"

@@ -6,10 +6,10 @@ import pyvisa
 from pymeasure.instruments.keithley import Keithley2450, Keithley2700
 from pymeasure.instruments.keysight import Keysight81160A
 from pymeasure.instruments.lakeshore import LakeShore425
+from quest_lab.sim.laboratories import FAST_GENERATOR, GAUSSMETER, MATRIX_2700, SOURCE_METER, laboratory
 
 from quest_lab.fixture import SignalPath
 from quest_lab.sim import laboratories
-from quest_lab.sim.laboratories import FAST_GENERATOR, GAUSSMETER, MATRIX_2700, SOURCE_METER, laboratory
 
 FIRST = np.array([0])
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, Laboratory, virtual_laboratory
 
 from quest_lab.errors import BadInput
 from quest_lab.sim.server import Server, serving
 from quest_lab.sim.timekeeper import Timekeeper
-from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, Laboratory, virtual_laboratory
 from quest_lab.sim.wire import Fault, FaultKind, Wire
 
 EVERY = (GENERATOR, METER, MATRIX, MAGNET)

@@ -6,9 +6,9 @@ import pyvisa
 from pymeasure.instruments.agilent import Agilent33500
 from pymeasure.instruments.keithley import Keithley2400
 from pymeasure.instruments.kepco import KepcoBOP3612
+from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, virtual_laboratory
 
 from quest_lab.fixture import SignalPath
-from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, virtual_laboratory
 from quest_lab.sim.wire import Fault, FaultKind
 
 
