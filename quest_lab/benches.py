@@ -182,8 +182,8 @@ def _served_site(
     from quest_lab.instruments.remote_clock import RemoteClock
 
     named = file.bench.devices.named().items()
-    addresses = {role: _address(places[section.address], front) for role, section in named}
-    remote = RemoteClock(_address(clock_at, front))
+    addresses = {role: address_of(places[section.address], front) for role, section in named}
+    remote = RemoteClock(address_of(clock_at, front))
     stack.callback(remote.close)
     in_real_time = front == "terminal" and file.bench.devices.board is not None
     return Site(
@@ -198,7 +198,8 @@ def _served_site(
     )
 
 
-def _address(place: Place, front: Front) -> str:
+def address_of(place: Place, front: Front) -> str:
+    """Where drivers find a served instrument by this front. BadInput: this system has no such line."""
     address = {"tcp": place.tcp, "serial": place.serial, "terminal": place.terminal}[front]
     if address is None:
         raise BadInput(f"front={front!r}: this system has no pseudo-terminals; serial works everywhere")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -56,6 +57,22 @@ class BenchFile:
             "chip": bench.chip.model_copy(update={"id": f"{bench.chip.id}-{count}-seed{seed}"}),
         }
         return replace(self, bench=bench.model_copy(update=changed))
+
+    def at_addresses(self, addresses: Mapping[str, str]) -> str:
+        """The text with its instruments at other addresses, over pyvisa-py: all else word for word.
+
+        Raises BadInput where an address is written in a way that is not found.
+        """
+        text = self.text
+        for before, after in {**addresses, self.bench.visa_library: "@py"}.items():
+            text = text.replace(f'"{before}"', f'"{after}"').replace(f"'{before}'", f"'{after}'")
+        moved = parse_bench(text, self.path).bench.devices.named()
+        for role, section in self.bench.devices.named().items():
+            if moved[role].address != addresses.get(section.address, section.address):
+                raise BadInput(
+                    f'{self.path}: devices.{role}.address={section.address!r}: want it in plain "quotes"'
+                )
+        return text
 
 
 def load_bench(path: Path | str) -> BenchFile:
