@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from quest_lab.virtual_bench import READ, open_virtual_bench
 
 from quest_lab import open_run
+from quest_lab.benches import open_file_bench
+from quest_lab.benchfile import parse_bench
 from quest_lab.characterization import Characterization
 from quest_lab.clock import Clock, VirtualClock
 from quest_lab.device import Applied, Capabilities, Cells, Device, FieldPulse, Operation, Reading, ReadPulse
+from quest_lab.examples import example_benches
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.replay import Replay, replay
 from quest_lab.record import Recorded, RunWriter
@@ -29,6 +31,7 @@ from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.skmtj import SkMTJ
 
 CELLS, SEED = 9, 4
+READ = ReadPulse(0.1, 0.02)  # of slow-matrix.toml
 SETTINGS = CharacterizeSettings(start_v=0.4, stop_v=0.84, step_v=0.02, repeats=2, attempts=3, max_cycles=12)
 
 
@@ -71,12 +74,15 @@ def _joined(parts: list[Reading]) -> Reading:
 
 def _chip() -> tuple[Device, Clock]:
     clock, model = VirtualClock(), SkMTJ.preset("lab", read=READ)
-    chip_id = f"virtual-{CELLS}-seed{SEED}"
+    chip_id = f"skmtj-die-7-{CELLS}-seed{SEED}-twin"
     return SimulatedChip(CellArray(model, CELLS, seed=SEED, chip_id=chip_id), clock), clock
 
 
 def _bench() -> tuple[Device, Clock]:
-    return open_virtual_bench(cells=CELLS, seed=SEED, buffered=True, meter_noise=False)
+    """With a buffered path, whose volts at the cell are exact before the first read too."""
+    path = example_benches()["slow-matrix"]
+    text = path.read_text(encoding="utf-8").replace("buffered = false", "buffered = true")
+    return open_file_bench(parse_bench(text, path).with_twin(cells=CELLS, seed=SEED), meter_noise=False)
 
 
 OPENERS: dict[str, tuple[Callable[[], tuple[Device, Clock]], bool]] = {
