@@ -16,19 +16,24 @@ from typing import Any
 
 import numpy as np
 import pyvisa
-from quest_lab.sim.virtual import GENERATOR, MATRIX, METER, Laboratory, virtual_laboratory
-from quest_lab.virtual_bench import Front, control, control_served
 
+from quest_lab.benches import Front, address_of, control, site_of
+from quest_lab.benchfile import load_bench
 from quest_lab.clock import Clock
 from quest_lab.device import VoltagePulse
-from quest_lab.fixture import SignalPath
+from quest_lab.examples import example_benches
 from quest_lab.instruments.keithley7001 import channel_list
 from quest_lab.instruments.remote_clock import RemoteClock
 from quest_lab.instruments.visa import prepare
-from quest_lab.sim.server import Place, serving
+from quest_lab.sim.laboratory import Laboratory
+from quest_lab.sim.server import serving
+from quest_lab.sim.twin import twin_laboratory
 
 FRONTS: list[Front] = ["in process", "tcp", "serial", *(["terminal"] if hasattr(os, "openpty") else [])]  # type: ignore[list-item]
-PATH = SignalPath()
+FILE = load_bench(example_benches()["slow-matrix"])
+GENERATOR, METER, MATRIX = (
+    getattr(FILE.bench.devices, role).address for role in ("pulser", "meter", "switch")
+)
 REPEATS = 100
 
 
@@ -41,20 +46,16 @@ def lines(lab: Laboratory, front: Front) -> Iterator[tuple[dict[str, Any], Clock
         return
     with serving(lab, terminals=front == "terminal") as server:
         manager = pyvisa.ResourceManager("@py")
-        found = {a: manager.open_resource(name(place, front)) for a, place in server.places.items()}
+        found = {a: manager.open_resource(address_of(place, front)) for a, place in server.places.items()}
         for line in found.values():
             prepare(line)
-        clock = RemoteClock(name(server.clock, front))
+        clock = RemoteClock(address_of(server.clock, front))
         if front == "terminal":
             clock.barrier = lambda: [line.query("*OPC?") for line in found.values()] and None  # type: ignore[attr-defined]
         yield found, clock
         clock.close()
         for line in found.values():
             line.close()
-
-
-def name(place: Place, front: Front) -> str:
-    return str({"tcp": place.tcp, "serial": place.serial, "terminal": place.terminal}[front])
 
 
 def median_s(action: Callable[[], object], repeats: int = REPEATS) -> float:
@@ -69,7 +70,7 @@ def median_s(action: Callable[[], object], repeats: int = REPEATS) -> float:
 
 def queries(front: Front) -> float:
     """Queries a second."""
-    lab = virtual_laboratory()
+    lab = twin_laboratory(FILE)
     with lines(lab, front) as (found, _):
         each = median_s(lambda: found[METER].query("*OPC?"), 1000)
     lab.close()
@@ -78,7 +79,7 @@ def queries(front: Front) -> float:
 
 def write_write_query(nodelay: bool) -> float:
     """Seconds, over a raw socket."""
-    lab = virtual_laboratory()
+    lab = twin_laboratory(FILE)
     with serving(lab) as server:
         line: Any = pyvisa.ResourceManager("@py").open_resource(server.places[GENERATOR].tcp)
         prepare(line)
@@ -136,8 +137,8 @@ def counted(lab: Laboratory, action: Callable[[], object]) -> tuple[float, float
 
 
 def bench_write_verify(front: Front) -> tuple[float, float]:
-    lab, todo = virtual_laboratory(path=PATH), pulses()
-    device = control(lab, PATH) if front == "in process" else control_served(lab, PATH, front)[0]
+    lab, todo = twin_laboratory(FILE), pulses()
+    device, _ = control(FILE, site_of(FILE, lab, front))
 
     def action() -> None:
         cell, volts = next(todo)
@@ -149,8 +150,8 @@ def bench_write_verify(front: Front) -> tuple[float, float]:
 
 
 def hand_write_verify(front: Front) -> tuple[float, float]:
-    lab, todo = virtual_laboratory(path=PATH), pulses()
-    control(lab, PATH)  # sets everything up, in process
+    lab, todo = twin_laboratory(FILE), pulses()
+    control(FILE, site_of(FILE, lab))  # sets everything up, in process
     with lines(lab, front) as (found, clock):
         result = counted(lab, lambda: by_hand(found, clock, *next(todo)))
     lab.close()

@@ -49,6 +49,9 @@ class CharacterizeSettings:
     max_cycles: int = 150
 
     def __post_init__(self) -> None:
+        for name in ("start_v", "stop_v", "step_v"):
+            if (value := getattr(self, name)) is not None and not 0 < value < np.inf:
+                raise BadInput(f"{name}={value}: want a finite amplitude above 0 V")
         if self.start_v is not None and self.stop_v is not None:
             self.amplitudes(Range(self.start_v, self.stop_v))
         if self.baseline_reads < 8:
@@ -62,10 +65,9 @@ class CharacterizeSettings:
         """The staircase, from start to stop, or where they are not given over the `usual` range."""
         start = usual.low if self.start_v is None else self.start_v
         stop = usual.high if self.stop_v is None else self.stop_v
-        if not 0 < start < stop < np.inf or not 0 < self.step_v <= stop - start:
+        if not start < stop or not self.step_v <= stop - start:
             raise BadInput(
-                f"staircase {start}:{stop}:{self.step_v} V: want 0 < start < stop and a step that fits "
-                "between them"
+                f"staircase {start}:{stop}:{self.step_v} V: want start < stop and a step that fits between them"
             )
         count = round((stop - start) / self.step_v)
         return [round(start + i * self.step_v, 6) for i in range(count + 1)]
