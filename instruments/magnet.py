@@ -15,6 +15,7 @@ from quest_lab.instruments.access import all_off
 from quest_lab.instruments.roles import CurrentSupply, Gaussmeter
 
 LOOP_STEPS = 8
+CONFIRM_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,13 @@ class FieldMagnet:
         self._clock.sleep(self.calibration.settle_s)
 
     def _confirm(self, ampere: float) -> None:
-        found = self._supply.measure_ampere()
-        if abs(found - ampere) > self.calibration.tolerance * abs(ampere):
-            raise DeviceError(f"{self._supply.name}: magnet current is {found:.4g} A, not {ampere:.4g} A")
+        """Look again where it has not arrived yet: a set point may have waited on the line."""
+        for _ in range(CONFIRM_TRIES):
+            found = self._supply.measure_ampere()
+            if abs(found - ampere) <= self.calibration.tolerance * abs(ampere):
+                return
+            self._clock.sleep(self.calibration.settle_s)
+        raise DeviceError(f"{self._supply.name}: magnet current is {found:.4g} A, not {ampere:.4g} A")
 
     def _close_loop(self, field_t: float) -> float:
         """Correct the current until the gaussmeter agrees; returns how long that took, seconds."""

@@ -164,6 +164,11 @@ def _find_states(
     floor = max(float(np.median(base.noise * stairs.ohm / np.abs(span))), _LEAST_NOISE)
     stays = [visits(track, floor) for repeat in position for track in repeat.T]
     centres = find_levels(np.concatenate(stays), floor)
+    if centres.size < 2:
+        raise BadInput(
+            f"sample: {sample.size} cells with {settings.repeats} repeats show no two states apart: want more "
+            "cells or repeats"
+        )
     levels = levels_of(position.ravel(), centres, floor)
     state = np.searchsorted(levels.boundary, position)
     each = threshold_tries(stairs.amplitude_v, state, centres.size)

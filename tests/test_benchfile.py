@@ -99,6 +99,39 @@ def test_a_mistake_names_its_key_its_value_and_what_is_wanted(
     assert words in refusal(replacement)
 
 
+@pytest.mark.parametrize(
+    ("name", "replacement", "words"),
+    [
+        ("slow-matrix", ('bandwidth = "10 MHz"', 'bandwidth = "100 kHz"'), "below 7e-06 s, two rise times"),
+        ("slow-matrix", ('bias_field = "0 T"', 'bias_field = "0.1 T"'), "would empty the cells as field.reset=0.1 T"),
+        ("slow-matrix", ("pulser_row = 1", "pulser_row = 5"), "wiring.pulser_row=5: a keithley7001 has rows 1 to 4"),
+        ("slow-matrix", ('["1!1:1!10", "2!1:2!6"]', "16"), "wiring.cells=16: want places like slot!column"),
+        ("slow-matrix", ('preset = "lab"', 'preset = "domain-wall"'), "such cells are emptied by chip.reset"),
+        ("slow-matrix", ('["0.35 V", "0.85 V"]', '["0.35 V", "1.2 V"]'), "chip.set_amplitude=1.2 V: above limits.amp"),
+        ("slow-matrix-2700", ('"2!1:2!8"', '"2!1:2!9"'), "'2!9': want slot!column, slots 1 to 2, columns 1 to 8"),
+        ("fast-pulse", ('"50 ohm"                #', '"infinite" #'), "an 81160A is told 0.3 to 1e+06 ohm"),
+        ("fast-pulse", ('set_width = "20 ns"', 'set_width = "1 ns"'), "outside limits.width=1.5e-09 to 1e-05 s"),
+        ("fast-pulse", ("cells = 6", 'cells = ["1!1"]'), "want how many cells there are with this switch"),
+        ("fast-pulse", ('full_scale = "0.35 T"', 'full_scale = "35 mT"'), "does not hold 0.15 T"),
+        ("fast-pulse", ('full_scale = "0.35 T"', 'full_scale = "1 T"'), "1 T: a 425 has the ranges 0.0035, 0.035"),
+        ("source-meter", ('source_impedance = "0 ohm"', ""), "a 2450 regulates the volts at its terminals"),
+        ("source-meter", ('keithley2450"\naddress', 'keithley2400"\naddress'), "and that is a keithley2400"),
+        ("arc-one", ("[topology]", "[signal_path]\n[topology]"), "a board's volts are volts at the cell"),
+        ("arc-one", ('"1!1:1!16"', '"33!1"'), "'33!1': want word!bit, words 1 to 32"),
+        ("arc-one", ('"-1.0 V"', '"1.0 V"'), "chip.reset.amplitude=1 V: want below 0 V"),
+        ("arc-one", ("reset = {", "# "), "want one of them, the pulse or the field"),
+        ("arc-one", ('identity = "8.1"', 'identity = "eight"'), "devices.board.identity='eight'"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_on_each_bench_is_told(name: str, replacement: tuple[str, str], words: str) -> None:
+    path = next(path for path in EXAMPLES if path.stem == name)
+    text = path.read_text(encoding="utf-8")
+    assert replacement[0] in text
+    with pytest.raises(BadInput) as refused:
+        parse_bench(text.replace(*replacement), Path("my.toml"))
+    assert words in str(refused.value)
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     said = refusal(("seed = 1", "sead = 1"), ('"0.15 T"', "0.15"), ("[read]", "[reed]"))
     assert [key for key in ("twin.sead", "limits.field", "read", "reed") if f": {key}" in said] == [

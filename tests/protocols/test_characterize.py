@@ -214,6 +214,12 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, float]) -> N
         CharacterizeSettings(**changes)  # type: ignore[arg-type]
 
 
+def test_two_cells_that_show_no_states_are_told_so(session_on: Make) -> None:
+    session, cells = session_on(SkMTJ.preset("scaled"), 2, 1), np.arange(2)
+    with pytest.raises(BadInput, match="2 cells with 2 repeats show no two states apart"):
+        characterize(session, cells, cells, CharacterizeSettings(repeats=2, max_cycles=3))
+
+
 @pytest.mark.parametrize("changes", [{"start_v": 0.9}, {"step_v": 0.6}])
 def test_a_staircase_that_does_not_fit_the_devices_own_range_is_refused(
     session_on: Make, changes: dict[str, float]
