@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -41,7 +42,9 @@ class Served:
         while not self.table[-1].startswith("Timekeeper"):
             self.table.append(self.process.stdout.readline())
             assert self.table[-1], self.process.communicate()
-        self.ports = [int(port) for line in self.table for port in re.findall(r"::(\d+)::SOCKET", line)]
+        self.ports = [
+            int(port) for line in self.table for port in re.findall(r" \S+?:+(\d+)(?:::SOCKET)? ", line)[:1]
+        ]
 
     def ask(self, instrument: int, text: str) -> str:
         with socket.create_connection(("127.0.0.1", self.ports[instrument]), timeout=10) as line:
@@ -202,3 +205,20 @@ def test_addresses_that_are_not_in_plain_quotes_are_told() -> None:
     text = SLOW.text.replace('"GPIB0::10::INSTR"', r'"\u0047PIB0::10::INSTR"')
     with pytest.raises(BadInput, match=r"devices\.pulser\.address"):
         parse_bench(text, SLOW.path).at_addresses({"GPIB0::10::INSTR": "x"})
+
+
+@posix
+@pytest.mark.parametrize(("name", "front"), [("fast-pulse", "tcp"), ("arc-one", "serial")])
+def test_a_served_probe_and_a_served_board_are_driven_from_here(
+    name: str, front: Literal["tcp", "serial"]
+) -> None:
+    file = load_bench(example_benches()[name]).with_twin(cells=3)
+    with serving(name, "--cells=3") as running:
+        device, _ = open_served(file, front, port=running.ports[0])
+        can = device.capabilities
+        assert can.reset is not None
+        low = device.apply(can.reset, CELLS, then_read=True).expect_reading().resistance_ohm
+        done = device.apply(VoltagePulse(0.8, can.set_width_s), CELLS, then_read=True).expect_reading()
+        device.close()
+        assert "bad practice" not in running.end(signal.SIGTERM)[2]
+    assert (abs(done.resistance_ohm / low - 1.0) > 0.1).all()
