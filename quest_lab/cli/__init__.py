@@ -333,6 +333,28 @@ def show_command(run_file: Annotated[Path, typer.Argument(metavar="RUN", help="A
     run(path=run_file)
 
 
+@command("diff", "yesterday.h5 today.h5")
+def diff_command(
+    first: Annotated[Path, typer.Argument(metavar="RUN1", help="A run file.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN2", help="A run file of the same kind.")],
+    characterization: Annotated[
+        Path | None,
+        typer.Option(
+            "--characterization",
+            help="Decodes the reads of both; default: each run's own, or the file it names.",
+            metavar="RUN.h5",
+        ),
+    ] = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="Compare event tables to the last bit, wall times left out.")
+    ] = False,
+) -> None:
+    """Compare two runs: exit code 0 if equal, 1 if different."""
+    from quest_lab.cli.diff import run
+
+    run(paths=(first, second), characterization=characterization, events=events)
+
+
 app.add_typer(bench_app, name="bench")
 
 
