@@ -38,13 +38,13 @@ class Magnet:
         """How long the current has been at its set point."""
         return max(now - self._arrives, 0.0)
 
-    def aim(self, target_a: float, now: float) -> None:
-        """Move towards `target_a` from wherever the current is."""
+    def aim(self, target_a: float, now: float, ramp_s: float = 0.0) -> None:
+        """Move towards `target_a` from wherever the current is, in no less than `ramp_s`."""
         if target_a == self.target_a:
             return
         self._from_a = self.current_a(now)
         self._set_at, self.target_a = now, target_a
-        self._arrives = now + abs(target_a - self._from_a) / self.coil.slew_a_per_s
+        self._arrives = now + max(abs(target_a - self._from_a) / self.coil.slew_a_per_s, ramp_s)
 
     def cut(self, now: float) -> None:
         """The supply's output opens: no current any more."""
