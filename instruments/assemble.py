@@ -36,6 +36,12 @@ from quest_lab.instruments.keysight81160a import PulseGenerator81160A
 from quest_lab.instruments.lakeshore425 import Gaussmeter425
 from quest_lab.instruments.probe import MovedProbe
 from quest_lab.instruments.roles import CellAccess, PulseSource, ReadsBack
+from quest_lab.instruments.yokogawa_gs200 import YokogawaMagnet
+
+MAGNETS: Mapping[str, type[KepcoMagnet] | type[YokogawaMagnet]] = {
+    "kepco_bop": KepcoMagnet,
+    "yokogawa_gs200": YokogawaMagnet,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ def _switch(bench: Bench, driver: Any, site: Site) -> MatrixSwitch7001 | MatrixS
     return make(driver, bench.joined(), site.clock, settle_s=section.settle_s)
 
 
-def _magnet(bench: Bench, instruments: Instruments, clock: Clock) -> KepcoMagnet | None:
+def _magnet(bench: Bench, instruments: Instruments, clock: Clock) -> KepcoMagnet | YokogawaMagnet | None:
     field, section, meter = bench.field, bench.devices.magnet, bench.devices.gaussmeter
     if field is None or section is None:
         return None
@@ -161,10 +167,11 @@ def _magnet(bench: Bench, instruments: Instruments, clock: Clock) -> KepcoMagnet
         polarity=field.polarity,
         standing_t=bench.conditions.bias_field_t,
     )
+    make = MAGNETS[section.driver]
     if meter is None:
-        return KepcoMagnet(instruments["magnet"], calibration, clock)
+        return make(instruments["magnet"], calibration, clock)
     probe = Gaussmeter425(instruments["gaussmeter"], clock, full_scale_t=meter.full_scale_t)
-    return KepcoMagnet(instruments["magnet"], calibration, clock, probe)
+    return make(instruments["magnet"], calibration, clock, probe)
 
 
 def _capabilities(bench: Bench, chip_id: str) -> Capabilities:

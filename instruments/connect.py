@@ -28,6 +28,7 @@ from quest_lab.instruments.probe import moved_by_hand
 from quest_lab.instruments.remote_clock import RemoteClock
 from quest_lab.instruments.visa import Library, Line, open_instrument
 from quest_lab.instruments.wiretap import Heard, TappedPort, hearing, tap
+from quest_lab.instruments.yokogawa_gs200 import GS200
 
 Instruments: TypeAlias = Mapping[str, Any]
 """Open pymeasure drivers by role, or a board's port."""
@@ -40,6 +41,7 @@ DRIVERS: Mapping[str, Callable[..., Any]] = {
     "keithley7001": Keithley7001,
     "keithley2700": Keithley2700,
     "kepco_bop": KepcoBOP3612,
+    "yokogawa_gs200": GS200,
     "lakeshore425": LakeShore425,
 }
 SERIAL = {"lakeshore425": {"baud_rate": 57600, "parity": 1, "data_bits": 7}}  # not 9600 8N1, as in its driver

@@ -13,15 +13,15 @@ from pymeasure.instruments import Instrument
 from pymeasure.instruments.yokogawa import YokogawaGS200
 
 from quest_lab.clock import Clock
+from quest_lab.datasheets import GS200_LIMITER_V, GS200_RANGES_A
 from quest_lab.errors import DeviceError, LimitExceeded
 from quest_lab.instruments.magnet import FieldCalibration, FieldMagnet
 from quest_lab.instruments.roles import Gaussmeter, Setting
 from quest_lab.instruments.visa import Line
 
 FUNCTIONS = ("VOLT", "CURR")
-RANGES_A = {1e-3: 1.2e-3, 10e-3: 12e-3, 100e-3: 120e-3, 200e-3: 200e-3}  # range: highest level (datasheet)
-MAXIMUM_A = max(RANGES_A.values())
-MINIMUM_V, MAXIMUM_V = 1.0, 30.0  # voltage limiter (user's manual IM GS210-01EN, p. 13-12)
+MAXIMUM_A = max(GS200_RANGES_A)
+MINIMUM_V, MAXIMUM_V = GS200_LIMITER_V.low, GS200_LIMITER_V.high
 LIMITING = (
     1 << 10 | 1 << 11
 )  # condition register: low, high limiter at work (p. 13-30; the high one's bit: its figure)
@@ -41,7 +41,7 @@ class CurrentSource200:
 
     def __init__(self, source: GS200, limit_a: float) -> None:
         self._line = Line(self.name, source)
-        self._range_a = min(a for a, highest in RANGES_A.items() if limit_a <= highest)
+        self._range_a = min(a for a, highest in GS200_RANGES_A.items() if limit_a <= highest)
 
     def take_over(self) -> float:
         """The current that flows. Raises DeviceError if volts stand on the coil: their current is not known."""
@@ -115,8 +115,9 @@ class YokogawaMagnet(FieldMagnet):
         super().__init__(self._source, calibration, clock, gaussmeter)
 
     def read_back(self) -> list[Setting]:
-        """Limiter, range and set point as the source tells them."""
-        return self._source.read_back(self.calibration.compliance_v)
+        """Limiter, range and set point as the source tells them, and the gaussmeter's settings."""
+        measured = self._gaussmeter.read_back() if self._gaussmeter else []
+        return self._source.read_back(self.calibration.compliance_v) + measured
 
     @staticmethod
     def _check(calibration: FieldCalibration) -> None:

@@ -113,18 +113,36 @@ class Probe(Section):
     settle_s: Annotated[float, Unit("s", low=3e-3, high=60.0)] = quantity_key("0.1 s", alias="settle")
 
 
-class MagnetLimits(Section):
-    """Limits of the magnet's supply."""
+class KepcoLimits(Section):
+    """Limits of a Kepco BOP 36-12."""
 
     current_a: Annotated[float, Unit("A", above=0.0, high=12.0)] = Field(alias="current")
     voltage_v: Annotated[float, Unit("V", above=0.0, high=36.0)] = quantity_key("36 V", alias="voltage")
 
 
-class Magnet(Instrument):
-    """The bipolar supply that drives the magnet."""
+class Kepco(Instrument):
+    """A Kepco BOP 36-12 drives the magnet."""
 
     driver: Literal["kepco_bop"]
-    limits: MagnetLimits
+    limits: KepcoLimits
+
+
+class GS200Limits(Section):
+    """Limits of a Yokogawa GS200: its voltage limiter is the voltage."""
+
+    current_a: Annotated[float, Unit("A", above=0.0, high=max(datasheets.GS200_RANGES_A))] = Field(
+        alias="current"
+    )
+    voltage_v: Annotated[
+        float, Unit("V", low=datasheets.GS200_LIMITER_V.low, high=datasheets.GS200_LIMITER_V.high)
+    ] = quantity_key("30 V", alias="voltage")
+
+
+class GS200(Instrument):
+    """A Yokogawa GS200 drives a small magnet."""
+
+    driver: Literal["yokogawa_gs200"]
+    limits: GS200Limits
 
 
 class Gaussmeter(Instrument):
@@ -162,6 +180,7 @@ class Board(Instrument):
 
 Pulser: TypeAlias = Annotated[Pulser33500 | Pulser81160A | Pulser2450, Field(discriminator="driver")]
 Switch: TypeAlias = Annotated[Matrix | Probe, Field(discriminator="driver")]
+Magnet: TypeAlias = Annotated[Kepco | GS200, Field(discriminator="driver")]
 
 
 class Devices(Section):

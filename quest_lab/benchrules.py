@@ -125,6 +125,13 @@ def _field(bench: Bench) -> Iterator[str]:
         )
     if standing_t * reset_t > 0.0 and abs(standing_t) >= abs(reset_t):
         yield f"conditions.bias_field={standing_t:g} T: would empty the cells as field.reset={reset_t:g} T does"
+    supply = bench.devices.magnet.limits
+    needed_v = reach_t / field.tesla_per_ampere * field.coil_resistance_ohm
+    if needed_v > supply.voltage_v * (1 + 1e-9):
+        yield (
+            f"devices.magnet.limits.voltage={supply.voltage_v:g} V: the highest field of this bench needs "
+            f"{needed_v:.4g} V in field.coil_resistance={field.coil_resistance_ohm:g} ohm"
+        )
     meter = bench.devices.gaussmeter
     if meter is not None and meter.full_scale_t < reach_t + abs(standing_t):
         yield (

@@ -25,6 +25,8 @@ KEITHLEY2450 = PulserSheet("2450", Range(1e-3, 1.0), Range(1e-3, 2.0), bipolar=T
 ARCONE = PulserSheet("ArC ONE", Range(1e-6, math.inf), Range(1e-6, 12.0), bipolar=True)
 
 LOAD_81160A_OHM = Range(0.3, 1e6)  # what an 81160A can be told as its load
+GS200_RANGES_A = {1e-3: 1.2e-3, 10e-3: 12e-3, 100e-3: 120e-3, 200e-3: 200e-3}  # range: highest level
+GS200_LIMITER_V = Range(1.0, 30.0)  # of a GS200 as a current source (user's manual IM GS210-01EN, p. 13-12)
 GAUSSMETER_RANGES_T = (3.5e-3, 35e-3, 0.35, 3.5)  # of a 425 with a high sensitivity probe
 
 

@@ -31,6 +31,7 @@ from quest_lab.sim.skmtj import SkMTJ
 from quest_lab.sim.visa import virtual_library
 from quest_lab.sim.wire import Instrument, Wire
 from quest_lab.sim.world import Limits, World
+from quest_lab.sim.yokogawa_gs200 import YokogawaGS200
 
 MODELS: Mapping[str, Callable[[World], Instrument]] = {
     "agilent33500": Agilent33500,
@@ -40,6 +41,7 @@ MODELS: Mapping[str, Callable[[World], Instrument]] = {
     "keithley7001": Keithley7001,
     "keithley2700": Keithley2700,
     "kepco_bop": Kepco,
+    "yokogawa_gs200": YokogawaGS200,
     "lakeshore425": LakeShore425,
 }
 ANALOGUE_SWITCH_S = 10e-6  # of a board, instead of relays; assumed

@@ -77,6 +77,7 @@ CHIPS: dict[str, Callable[[], Opened]] = {
 }
 FRONTS: dict[str, tuple[Front, ...]] = {  # of every example, those that its drivers can open
     "slow-matrix": ("in process", "tcp", "serial", "terminal"),
+    "small-magnet": ("in process", "tcp", "serial", "terminal"),
     "slow-matrix-2700": ("in process", "tcp", "serial", "terminal"),
     "fast-pulse": ("in process", "tcp", "serial"),  # a 425's line has 7 data bits, a pseudo-terminal 8
     "source-meter": ("in process", "tcp", "serial", "terminal"),
@@ -157,8 +158,8 @@ def test_every_device_and_every_wrapper_is_here() -> None:
 
     windows = sys.platform == "win32"
     assert set(FRONTS) == set(example_benches())
-    assert len(HERE) == (16 if windows else 21)
-    assert len(EVERY) == len(set(EVERY)) == 5 + len(HERE) + 3 + 5 * (5 + 6)
+    assert len(HERE) == (19 if windows else 25)
+    assert len(EVERY) == len(set(EVERY)) == 5 + len(HERE) + 3 + 5 * (5 + 7)
     assert all(name in BARE for name in BENCHES)
 
 

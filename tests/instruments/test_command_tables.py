@@ -16,7 +16,7 @@ GENERATOR, METER, MATRIX, MAGNET = (f"GPIB0::{n}::INSTR" for n in (10, 24, 7, 6)
 FAST_GENERATOR, SOURCE_METER, MATRIX_2700 = (
     f"GPIB0::{n}::INSTR" for n in (11, 18, 16)
 )  # of the other examples
-GAUSSMETER = "ASRL3::INSTR"
+SMALL_MAGNET, GAUSSMETER = "GPIB0::1::INSTR", "ASRL3::INSTR"
 PAGE = Path(__file__).parents[2] / "docs" / "instruments.md"
 SECTIONS = {
     GENERATOR: "Agilent/Keysight 33500 series",
@@ -26,6 +26,7 @@ SECTIONS = {
     MATRIX: "Keithley 7001",
     MATRIX_2700: "Keithley 2700",
     MAGNET: "Kepco BOP with BIT 4886",
+    SMALL_MAGNET: "Yokogawa GS200 series",
     GAUSSMETER: "Lake Shore 425",
 }
 COMMON = {"*IDN?", "*RST", "*CLS", ":*CLS", "*ESR?", "*OPT?", "*TRG", "*WAI", ":SYST:ERR?", ""}

@@ -15,7 +15,7 @@ from quest_lab.sim.wire import Fault, FaultKind
 
 CELLS = np.arange(2)
 READ = ReadPulse(0.1, 0.02)
-NAMES = ["fast-pulse", "source-meter", "slow-matrix-2700"]
+NAMES = ["fast-pulse", "source-meter", "slow-matrix-2700", "small-magnet"]
 
 
 def count_messages(lab, fault_at=-1, kind=FaultKind.NONE):

@@ -141,9 +141,11 @@ def open_chip(kind: str, cells: int, read: ReadPulse) -> tuple[Device, Clock]:
     return (ReadsAfterPulse(chip) if kind in WALLS else chip), clock
 
 
-def open_bench(file: BenchFile, kind: str, front: Front) -> tuple[Device, Clock]:
+def open_bench(
+    file: BenchFile, kind: str, front: Front, *, meter_noise: bool = False
+) -> tuple[Device, Clock]:
     """The same cells behind a bench's instruments."""
-    lab = twin_laboratory(file, meter_noise=False)
+    lab = twin_laboratory(file, meter_noise=meter_noise)
     lab.world.array.close()
     lab.world.array = cells_of(kind, file.bench.cells, read_of(file))
     return control(file, site_of(file, lab, front))
@@ -264,7 +266,7 @@ def fronted(tmp_path_factory: pytest.TempPathFactory, example: Files) -> Callabl
 
     @cache
     def once(kind: str, front: Front) -> Story:
-        opened = open_bench(bench_file(example, kind, FEW), kind, front)
+        opened = open_bench(bench_file(example, kind, FEW), kind, front, meter_noise=True)
         return tell(opened, folder / f"{kind} {front}.h5", schedule, replace(SETTINGS, max_cycles=2))
 
     return once
