@@ -16,16 +16,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import pyvisa
-from write_verify import (
-    Contender,
-    by_hand,
-    contender,
-    example_files,
-    has_pymeasure,
-    pulses,
-    quest_lab_contender,
-    with_pymeasure,
-)
+from sequences import by_hand, with_pymeasure
+from write_verify import Contender, contender, example_files, has_pymeasure, pulses, quest_lab_contender
 
 from quest_lab.benches import Front
 from quest_lab.benchfile import BenchFile

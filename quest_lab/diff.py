@@ -169,8 +169,11 @@ class _Comparison:
     def _apart(self, a: NDArray[Any], b: NDArray[Any]) -> Floats:
         """Distance of two reads in sigma; NaN where either is no read."""
         ohm = a["resistance_ohm"].astype(np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):  # equal reads without noise: nan, not apart
-            return np.abs(b["resistance_ohm"] - ohm) / (self._sigma * np.abs(ohm))
+        apart = np.abs(b["resistance_ohm"] - ohm)
+        with np.errstate(
+            divide="ignore", invalid="ignore"
+        ):  # cells without noise: any difference is too much
+            return np.where(apart == 0.0, 0.0, apart / (self._sigma * np.abs(ohm)))
 
     def _ends(self, low: int, high: int) -> None:
         """Cells of which one run has more events."""

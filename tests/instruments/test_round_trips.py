@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,16 @@ import pytest
 
 from quest_lab.examples import example_benches
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "write_verify.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TIMES = 12
 
 
 @pytest.fixture(scope="module")
-def contenders() -> Any:
-    spec = importlib.util.spec_from_file_location("write_verify", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["write_verify"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["write_verify"]
+def contenders() -> Iterator[Any]:
+    """The scripts of the benchmark as a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        yield importlib.import_module("write_verify")
 
 
 def trips(contenders: Any, file: Any, opened: Any) -> int:
@@ -41,9 +38,9 @@ def trips(contenders: Any, file: Any, opened: Any) -> int:
 
 @pytest.mark.parametrize("name", sorted(example_benches()))
 def test_no_bench_takes_more_round_trips_than_by_hand(contenders: Any, name: str) -> None:
-    file = contenders.example_files()[name]
+    file, by_hand = contenders.example_files()[name], importlib.import_module("sequences").by_hand
     own = trips(contenders, file, contenders.quest_lab_contender(file, "in process"))
-    assert own <= trips(contenders, file, contenders.contender(file, "in process", contenders.by_hand))
+    assert own <= trips(contenders, file, contenders.contender(file, "in process", by_hand))
     assert own <= 5 * TIMES
 
 
