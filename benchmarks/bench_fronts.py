@@ -82,6 +82,8 @@ def race(file: BenchFile, front: Front) -> list[tuple[float, float]]:
         every = [stack.enter_context(quest_lab_contender(file, front))]
         hows = (by_hand, with_pymeasure) if has_pymeasure(file) else (by_hand,)
         every += [stack.enter_context(contender(file, front, how)) for how in hows]
+        for one in every:
+            one.pulse(0, 0.4)  # whatever was still under way has arrived
         before = [one.laboratory.messages for one in every]
         took: list[list[float]] = [[] for _ in every]
         for _, (cell, volts) in zip(range(REPEATS), pulses(file), strict=False):
