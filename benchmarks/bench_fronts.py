@@ -1,7 +1,8 @@
-"""How fast the virtual instruments answer over each front, and what a write-verify of the bench costs there.
+"""How fast the virtual instruments answer over each front, and what a write-verify of each example bench costs.
 
-Prints queries a second; write + write + query over TCP with and without Nagle's algorithm; round trips and
-milliseconds of a write-verify beside the same sequence by hand in raw pyvisa. `python benchmarks/bench_fronts.py`
+Prints queries a second; write + write + query over TCP with and without Nagle's algorithm; and for every example
+bench round trips and milliseconds of a write-verify by quest-lab, by hand in raw pyvisa and with plain pymeasure
+(`write_verify.py`), all in turn, with ratios. `python benchmarks/bench_fronts.py`
 """
 
 from __future__ import annotations
@@ -10,77 +11,59 @@ import os
 import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
 import pyvisa
+from sequences import by_hand, with_pymeasure
+from write_verify import Contender, contender, example_files, has_pymeasure, pulses, quest_lab_contender
 
-from quest_lab.clock import Clock
-from quest_lab.device import VoltagePulse
-from quest_lab.fixture import SignalPath
-from quest_lab.instruments.keithley7001 import channel_list
-from quest_lab.instruments.remote_clock import RemoteClock
+from quest_lab.benches import Front
+from quest_lab.benchfile import BenchFile
 from quest_lab.instruments.visa import prepare
-from quest_lab.sim.server import Place, serving
-from quest_lab.sim.virtual import GENERATOR, MATRIX, METER, Laboratory, virtual_laboratory
-from quest_lab.virtual_bench import Front, control, control_served
+from quest_lab.sim.server import serving
+from quest_lab.sim.twin import twin_laboratory
 
 FRONTS: list[Front] = ["in process", "tcp", "serial", *(["terminal"] if hasattr(os, "openpty") else [])]  # type: ignore[list-item]
-PATH = SignalPath()
-REPEATS = 100
+REPEATS = 60
+SLOW = "slow-matrix"
 
 
-@contextmanager
-def lines(lab: Laboratory, front: Front) -> Iterator[tuple[dict[str, Any], Clock]]:
-    """Raw pyvisa connections to the laboratory's instruments by this front, and the clock to wait on."""
-    if front == "in process":
-        manager = pyvisa.ResourceManager(lab.library)
-        yield {address: manager.open_resource(address) for address in lab.wires}, lab.world.clock
-        return
-    with serving(lab, terminals=front == "terminal") as server:
-        manager = pyvisa.ResourceManager("@py")
-        found = {a: manager.open_resource(name(place, front)) for a, place in server.places.items()}
-        for line in found.values():
-            prepare(line)
-        clock = RemoteClock(name(server.clock, front))
-        if front == "terminal":
-            clock.barrier = lambda: [line.query("*OPC?") for line in found.values()] and None  # type: ignore[attr-defined]
-        yield found, clock
-        clock.close()
-        for line in found.values():
-            line.close()
-
-
-def name(place: Place, front: Front) -> str:
-    return str({"tcp": place.tcp, "serial": place.serial, "terminal": place.terminal}[front])
-
-
-def median_s(action: Callable[[], object], repeats: int = REPEATS) -> float:
+def median_s(action: Callable[[], object], repeats: int) -> float:
     """Median seconds of one call."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median(seconds(action) for _ in range(repeats))
 
 
-def queries(front: Front) -> float:
-    """Queries a second."""
-    lab = virtual_laboratory()
-    with lines(lab, front) as (found, _):
-        each = median_s(lambda: found[METER].query("*OPC?"), 1000)
-    lab.close()
-    return 1.0 / each
+def seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
 
 
-def write_write_query(nodelay: bool) -> float:
+def queries(file: BenchFile, front: Front) -> float:
+    """Queries a second to the meter."""
+    laboratory = twin_laboratory(file)
+    meter = file.bench.devices.named()["meter"].address
+    with ExitStack() as stack:
+        stack.callback(laboratory.close)
+        library: Any = laboratory.library
+        if front != "in process":
+            server = stack.enter_context(serving(laboratory, terminals=front == "terminal"))
+            meter, library = getattr(server.places[meter], front), "@py"
+        line: Any = stack.enter_context(pyvisa.ResourceManager(library).open_resource(meter))
+        prepare(line)
+        return 1.0 / median_s(lambda: line.query("*OPC?"), 1000)
+
+
+def write_write_query(file: BenchFile, nodelay: bool) -> float:
     """Seconds, over a raw socket."""
-    lab = virtual_laboratory()
-    with serving(lab) as server:
-        line: Any = pyvisa.ResourceManager("@py").open_resource(server.places[GENERATOR].tcp)
+    laboratory = twin_laboratory(file)
+    with ExitStack() as stack:
+        stack.callback(laboratory.close)
+        server = stack.enter_context(serving(laboratory))
+        place = server.places[file.bench.devices.named()["pulser"].address]
+        line: Any = stack.enter_context(pyvisa.ResourceManager("@py").open_resource(place.tcp))
         prepare(line)
         interface = line.visalib.sessions[line.session].interface
         interface.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(nodelay))
@@ -90,86 +73,48 @@ def write_write_query(nodelay: bool) -> float:
             line.write("VOLT:LOW 0")
             line.query("*OPC?")
 
-        took = median_s(action)
-        line.close()
-    lab.close()
-    return took
+        return median_s(action, 30)
 
 
-def pulses() -> Iterator[tuple[int, float]]:
-    """Cells and volts of write-verifies: another cell and another amplitude each time."""
-    for i in range(10**6):
-        yield i % 16, 0.30 + 0.01 * (i % 2)
+def race(file: BenchFile, front: Front) -> list[tuple[float, float]]:
+    """Round trips and median seconds of a write-verify, of each contender, in turn."""
+    with ExitStack() as stack:
+        every = [stack.enter_context(quest_lab_contender(file, front))]
+        hows = (by_hand, with_pymeasure) if has_pymeasure(file) else (by_hand,)
+        every += [stack.enter_context(contender(file, front, how)) for how in hows]
+        for one in every:
+            one.pulse(0, 0.4)  # whatever was still under way has arrived
+        before = [one.laboratory.messages for one in every]
+        took: list[list[float]] = [[] for _ in every]
+        for _, (cell, volts) in zip(range(REPEATS), pulses(file), strict=False):
+            for one, times in zip(every, took, strict=True):
+                times.append(seconds(lambda one=one, cell=cell, volts=volts: one.pulse(cell, volts)))  # type: ignore[misc]
+        return [
+            (trips(one, b), statistics.median(times))
+            for one, b, times in zip(every, before, took, strict=True)
+        ]
 
 
-def by_hand(found: dict[str, Any], clock: Clock, cell: int, volts: float) -> float:
-    """One write-verify as a careful person scripts it: level, route, fire, route, read, all checked."""
-
-    def route(row: int) -> None:
-        where = channel_list([(1 + cell // 10, row, 1 + cell % 10)])
-        closed = found[MATRIX].query(f":ROUT:OPEN ALL;CLOS {where};CLOS:STAT?").strip()
-        if closed != where:
-            raise RuntimeError(f"{closed} is closed, not {where}")
-        clock.sleep(5e-3)
-
-    check(found[GENERATOR].query(f"SOUR1:VOLT:HIGH {volts:.9g};LOW 0;:SYST:ERR?"))
-    route(1)
-    check(found[GENERATOR].query("OUTP1 1;*TRG;*WAI;OUTP1 0;:SYST:ERR?"))
-    route(2)
-    fields = found[METER].query(":READ?").split(",")
-    return float(fields[0]) / float(fields[1])
-
-
-def check(reply: str) -> None:
-    if int(reply.partition(",")[0]):
-        raise RuntimeError(reply)
-
-
-def counted(lab: Laboratory, action: Callable[[], object]) -> tuple[float, float]:
-    """Round trips and seconds of one action; queries that only serve a pseudo-terminal's clock are no trips."""
-    action()  # the first one also sets the width
-    for wire in lab.wires.values():
-        wire.sent.clear()
-    took = median_s(action)
-    sent = [message for wire in lab.wires.values() for message in wire.sent if message != "*OPC?"]
-    return len(sent) / REPEATS, took
-
-
-def bench_write_verify(front: Front) -> tuple[float, float]:
-    lab, todo = virtual_laboratory(path=PATH), pulses()
-    device = control(lab, PATH) if front == "in process" else control_served(lab, PATH, front)[0]
-
-    def action() -> None:
-        cell, volts = next(todo)
-        device.apply(VoltagePulse(volts, 1e-6), np.array([cell]), then_read=True)
-
-    result = counted(lab, action)
-    device.close()
-    return result
-
-
-def hand_write_verify(front: Front) -> tuple[float, float]:
-    lab, todo = virtual_laboratory(path=PATH), pulses()
-    control(lab, PATH)  # sets everything up, in process
-    with lines(lab, front) as (found, clock):
-        result = counted(lab, lambda: by_hand(found, clock, *next(todo)))
-    lab.close()
-    return result
+def trips(one: Contender, before: int) -> float:
+    return (one.laboratory.messages - before) / REPEATS
 
 
 def main() -> None:
-    print(f"{'front':>12} {'queries/s':>10}   a write-verify: round trips and ms")
-    print(f"{'':>12} {'':>10}   {'bench':>12} {'by hand':>14}")
+    files = example_files()
     for front in FRONTS:
-        rate = queries(front)
-        own, hand = bench_write_verify(front), hand_write_verify(front)
-        trips = f"{own[0]:>4.2f} {own[1] * 1e3:>7.2f} {hand[0]:>6.2f} {hand[1] * 1e3:>7.2f}"
-        print(f"{front:>12} {rate:>10.0f}   {trips}")
-        if own[0] > hand[0]:
-            raise SystemExit(f"{front}: the bench takes more round trips than the sequence by hand")
+        print(f"{front:>12} {queries(files[SLOW], front):>8.0f} queries/s")
     for nodelay in (False, True):
-        took = write_write_query(nodelay) * 1e3
+        took = write_write_query(files[SLOW], nodelay) * 1e3
         print(f"write + write + query over TCP, TCP_NODELAY {'on' if nodelay else 'off'}: {took:.2f} ms")
+    print("\na write-verify: round trips and ms; times of quest-lab's")
+    print(f"{'bench':>18} {'front':>10} {'quest-lab':>14} {'by hand':>22} {'plain pymeasure':>22}")
+    for name, file in files.items():
+        for front in ("in process", "serial" if file.bench.devices.board else "tcp"):
+            own, *others = race(file, front)  # type: ignore[arg-type]
+            rest = " ".join(f"{n:>6.2f} {s * 1e3:>7.2f} ({s / own[1]:.2f} x)" for n, s in others)
+            print(f"{name:>18} {front:>10} {own[0]:>6.2f} {own[1] * 1e3:>7.2f} {rest}")
+            if own[0] > others[0][0]:
+                raise SystemExit(f"{name}: the bench takes more round trips than the sequence by hand")
 
 
 if __name__ == "__main__":

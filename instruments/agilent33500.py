@@ -11,12 +11,13 @@ import math
 
 from pymeasure.instruments.agilent import Agilent33500
 
+from quest_lab.datasheets import AGILENT33500
 from quest_lab.errors import DeviceError, LimitExceeded
 from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
-MINIMUM_WIDTH_S, MAXIMUM_WIDTH_S = 16e-9, 1e6  # datasheet
-MINIMUM_OPEN_V, MAXIMUM_OPEN_V = 2e-3, 10.0  # 1 mVpp to 10 Vpp into 50 ohm, single polarity: high above 0 V
+MINIMUM_WIDTH_S, MAXIMUM_WIDTH_S = AGILENT33500.width_s.low, AGILENT33500.width_s.high
+MINIMUM_OPEN_V, MAXIMUM_OPEN_V = AGILENT33500.open_v.low, AGILENT33500.open_v.high  # single polarity
 SOURCE_OHM = 50.0
 SHOWN_AS_INFINITE = 9.9e37
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,15 +21,18 @@ import numpy as np
 import serial
 
 from quest_lab.clock import Clock
+from quest_lab.datasheets import ARCONE, GRIDS
 from quest_lab.device import ReadPulse
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
-from quest_lab.instruments.visa import NO_HARDWARE
+from quest_lab.fixture import Wiring
+from quest_lab.instruments.roles import Setting
+from quest_lab.instruments.visa import NO_HARDWARE, borrowed_socket
 
 BAUD = 921_600
-LINES = 32  # wordlines, and bitlines, counted from 1
-MAXIMUM_V = 12.0
+LINES = GRIDS["arcone"].firsts  # wordlines, and bitlines, counted from 1
+MAXIMUM_V = ARCONE.open_v.high
 DECIMALS = 6  # of every number on the wire: a width is a whole number of microseconds
-MINIMUM_WIDTH_S = 1e-6
+MINIMUM_WIDTH_S = ARCONE.width_s.low
 GAP_S = 1e-3
 RESET_S = 2.0
 LONGEST_COMMAND = 8  # lines of command 0
@@ -46,7 +50,7 @@ class Port(Protocol):
 
 
 def open_port(address: str, *, virtual: bool = False, timeout_s: float = 2.0) -> Port:
-    """The serial port at `address`, as the board wants it.
+    """The serial port at `address`, a device or pyserial's `socket://host:port`, as the board wants it.
 
     `virtual`: a pseudo terminal, which knows no parity and is no hardware. Raises DeviceError if it cannot be
     opened, or for a real one while QUEST_LAB_NO_HARDWARE is set.
@@ -55,7 +59,7 @@ def open_port(address: str, *, virtual: bool = False, timeout_s: float = 2.0) ->
         raise DeviceError(f"{address}: not opened, {NO_HARDWARE} is set")
     parity = serial.PARITY_NONE if virtual else serial.PARITY_EVEN
     try:
-        port: Port = serial.Serial(
+        port = serial.serial_for_url(
             address,
             BAUD,
             parity=parity,
@@ -63,40 +67,47 @@ def open_port(address: str, *, virtual: bool = False, timeout_s: float = 2.0) ->
             timeout=timeout_s,
             write_timeout=timeout_s,
         )
+        if address.startswith("socket://"):
+            with borrowed_socket(port.fileno()) as line:  # a field would wait for the last one's ACK
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except (OSError, ValueError) as error:  # SerialException is an OSError
         raise DeviceError(f"{address}: cannot be opened: {error}") from error
     return port
 
 
 class ArcOneAccess:
-    """CellAccess and PulseReadAccess on one board: cell i is word 1 + i // 32, bit 1 + i % 32.
+    """CellAccess and PulseReadAccess on one board; `wiring` has a slot for each word, a column for each bit.
 
-    Volts at the cell are the board's volts. `read_s`: how long one reading biases the cell, which the board
-    decides. Between commands the board drives nothing, so `off` resets it and nothing more.
+    Volts at the cell are the board's volts. `read`: its width is how long one reading biases the cell, which the
+    board decides. `firmware`: what must answer. Between commands the board drives nothing, so `off` resets it
+    and nothing more.
     """
 
     def __init__(
-        self, port: Port, clock: Clock, *, cells: int, read: ReadPulse, reset_s: float = RESET_S
+        self,
+        port: Port,
+        clock: Clock,
+        *,
+        wiring: Wiring,
+        read: ReadPulse,
+        reset_s: float = RESET_S,
+        firmware: str | None = None,
     ) -> None:
-        if not 1 <= cells <= LINES * LINES:
-            raise BadInput(f"cells={cells}: an ArC ONE reaches 1 to {LINES * LINES} cells")
-        self._port, self._clock = port, clock
+        if wiring.slots > LINES or wiring.columns > LINES:
+            raise BadInput(f"{wiring}: an ArC ONE has {LINES} wordlines and {LINES} bitlines")
+        self._port, self._clock, self._wiring = port, clock, wiring
         self._read, self._reset_s = read, reset_s
         self._read_v: float | None = None  # as the board knows it
-        self._firmware: tuple[int, int] | None = None
+        self._firmware = firmware
         self._ready = False
 
     def set_up(self) -> None:
         """Reset, wait, ask who is there, configure reads. Raises DeviceError if another board answers."""
-        self.off()
-        self._clock.sleep(self._reset_s)
+        found = self.identify()
+        if self._firmware not in (None, found):
+            raise DeviceError(f"ArC ONE: set up: firmware {found} answers, not {self._firmware}")
+        self._firmware = found
         with self._step("set up"):
-            self._port.reset_input_buffer()
-            self._send("999")
-            found = struct.unpack("<HH", self._receive(4))
-            if self._firmware not in (None, found):
-                raise DeviceError(f"ArC ONE: set up: firmware {found} answers, not {self._firmware}")
-            self._firmware = found
             volts = self._read.amplitude_v
             self._send(
                 "0", _CYCLES, LINES, LINES, _mode(volts), 0, 0, decimal("read amplitude_v", volts, "V")
@@ -106,6 +117,20 @@ class ArcOneAccess:
         self._read_v = volts
         self._ready = True
 
+    def identify(self) -> str:
+        """Reset the board, for a question could end a half-sent pulse, and ask for its firmware, major.minor."""
+        self.off()
+        self._clock.sleep(self._reset_s)
+        with self._step("identify"):
+            self._port.reset_input_buffer()
+            self._send("999")
+            major, minor = struct.unpack("<HH", self._receive(4))
+        return f"{major}.{minor}"
+
+    def read_back(self) -> list[Setting]:
+        """The board tells no setting."""
+        return []
+
     def pulse(self, cell: int, amplitude_v: float, width_s: float, resistance_ohm: float) -> None:
         """One pulse, acknowledged by a reading at the board's own read pulse; that reading is dropped."""
         self.pulse_and_read(cell, amplitude_v, width_s, resistance_ohm, self._read)
@@ -114,7 +139,7 @@ class ArcOneAccess:
         self, cell: int, amplitude_v: float, width_s: float, _resistance_ohm: float, at: ReadPulse
     ) -> float:
         """Pulse and reading in one exchange, ohm. No or no sensible reading: the cell is ambiguous."""
-        fields = ("3", *_lines(cell), *_pulse_fields(amplitude_v, width_s))
+        fields = ("3", *self._lines(cell), *_pulse_fields(amplitude_v, width_s))
         self._prepare(at)
         with self._step(f"cell {cell}: pulse {amplitude_v:.6g} V, {width_s:.6g} s"):
             self._send(*fields[:-1])
@@ -128,7 +153,7 @@ class ArcOneAccess:
         """Resistance of the cell, ohm."""
         self._prepare(at)
         with self._step(f"cell {cell}: read"):
-            self._send("1", *_lines(cell))
+            self._send("1", *self._lines(cell))
             return self._receive_ohm()
 
     def off(self) -> None:
@@ -141,6 +166,11 @@ class ArcOneAccess:
         """Close the port."""
         with self._step("close"):
             self._port.close()
+
+    def _lines(self, cell: int) -> tuple[int, int]:
+        """Word and bit of a cell."""
+        word, _, bit = self._wiring.crosspoint(1, cell)
+        return word, bit
 
     def _prepare(self, at: ReadPulse) -> None:
         """Set the board up again after a failure or `off`, and its read voltage if another is wanted."""
@@ -213,11 +243,6 @@ def _pulse_fields(amplitude_v: float, width_s: float) -> tuple[str, str]:
     if not width_s >= MINIMUM_WIDTH_S:
         raise LimitExceeded(f"width_s={width_s}: an ArC ONE gives {MINIMUM_WIDTH_S} s or more")
     return decimal("amplitude_v", amplitude_v, "V"), decimal("width_s", width_s, "s")
-
-
-def _lines(cell: int) -> tuple[int, int]:
-    """Word and bit of a cell."""
-    return 1 + cell // LINES, 1 + cell % LINES
 
 
 def _mode(read_v: float) -> int:

@@ -1,41 +1,46 @@
-"""From a bench file to drivers and a Device. Identities are compared before anything is sent that acts."""
+"""From a bench file and its open instruments to the Device: the one place that turns keys into adapters."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-from pymeasure.instruments import Instrument
-from pymeasure.instruments.agilent import Agilent33500
-from pymeasure.instruments.keithley import Keithley2400
-from pymeasure.instruments.kepco import KepcoBOP3612
-
-from quest_lab.benchdevices import Instrument as Section
+from quest_lab.benchdevices import Matrix, Pulser2450, Pulser33500, Pulser81160A
 from quest_lab.benchfile import BenchFile
-from quest_lab.benchmodel import Bench, FieldSection, highest_field_t
+from quest_lab.benchmodel import Bench
 from quest_lab.clock import Clock
-from quest_lab.device import Capabilities, FieldPulse, Range, ReadPulse, Scope
-from quest_lab.errors import BadInput, DeviceError, LimitExceeded
-from quest_lab.instruments.access import MatrixAccess, all_off
-from quest_lab.instruments.agilent33500 import MAXIMUM_OPEN_V, MINIMUM_OPEN_V, PulseGenerator33500
+from quest_lab.device import (
+    Capabilities,
+    FieldPulse,
+    Operation,
+    Range,
+    ReadPulse,
+    Scope,
+    VoltagePulse,
+)
+from quest_lab.errors import BadInput, LimitExceeded
+from quest_lab.instruments.access import MatrixAccess
+from quest_lab.instruments.agilent33500 import PulseGenerator33500
+from quest_lab.instruments.arcone import ArcOneAccess
 from quest_lab.instruments.bench import BenchDevice
+from quest_lab.instruments.connect import Instruments, Site
 from quest_lab.instruments.keithley2400 import SourceMeter2400
-from quest_lab.instruments.keithley7001 import Keithley7001, MatrixSwitch7001
+from quest_lab.instruments.keithley2450 import SourceMeter2450
+from quest_lab.instruments.keithley2700 import MatrixSwitch2700
+from quest_lab.instruments.keithley7001 import MatrixSwitch7001
 from quest_lab.instruments.kepco import FieldCalibration, KepcoMagnet
-from quest_lab.instruments.roles import ReadsBack
-from quest_lab.instruments.visa import Library, Line, open_instrument
-from quest_lab.instruments.wiretap import Heard, hearing, tap
+from quest_lab.instruments.keysight81160a import PulseGenerator81160A
+from quest_lab.instruments.lakeshore425 import Gaussmeter425
+from quest_lab.instruments.probe import MovedProbe
+from quest_lab.instruments.roles import CellAccess, PulseSource, ReadsBack
+from quest_lab.instruments.yokogawa_gs200 import YokogawaMagnet
 
-Instruments: TypeAlias = Mapping[str, Any]
-"""Open pymeasure drivers by role."""
-
-DRIVERS: Mapping[str, Callable[..., Any]] = {
-    "agilent33500": Agilent33500,
-    "keithley2400": Keithley2400,
-    "keithley7001": Keithley7001,
-    "kepco_bop": KepcoBOP3612,
+MAGNETS: Mapping[str, type[KepcoMagnet] | type[YokogawaMagnet]] = {
+    "kepco_bop": KepcoMagnet,
+    "yokogawa_gs200": YokogawaMagnet,
 }
 
 
@@ -47,155 +52,160 @@ class Assembly:
     roles: Mapping[str, ReadsBack]
 
 
-def confirm(role: str, section: Section, library: Library, heard: Heard | None = None) -> str:
-    """Ask who is there, by a bare connection: some drivers send settings as soon as they exist.
-
-    Raises DeviceError unless it is the instrument that the file names; nothing else is sent.
-    """
-    line = Line(role, open_instrument(_tapped(_bare, role, heard), section.address, library))
-    try:
-        found = line.identify()
-    finally:
-        line.close()
-    if not matches(section.identity, found):
-        raise DeviceError(
-            f"devices.{role}: {found!r} answers at {section.address}, the bench file wants "
-            f"identity = {section.identity!r}: not touched"
-        )
-    return found
-
-
-def connect(role: str, driver: str, address: str, library: Library, heard: Heard | None = None) -> Any:
-    """The driver of an instrument whose identity is confirmed. Raises DeviceError."""
-    return open_instrument(_tapped(DRIVERS[driver], role, heard), address, library)
-
-
-def _bare(address: str, **kwargs: Any) -> Any:
-    ends = {"read_termination": "\n", "write_termination": "\n"}
-    return Instrument(address, "unknown", includeSCPI=False, **ends, **kwargs)
-
-
-def _tapped(driver: Callable[..., Any], role: str, heard: Heard | None) -> Callable[..., Any]:
-    def make(address: str, **kwargs: Any) -> Any:
-        if heard is None:
-            return driver(address, **kwargs)
-        with hearing(role, heard):
-            instrument = driver(address, **kwargs)
-        tap(instrument, role, heard)
-        return instrument
-
-    return make
-
-
-def matches(identity: str, found: str) -> bool:
-    """Whether the first comma-separated fields of an *IDN? reply are those of `identity`."""
-    wanted = [field.strip() for field in identity.split(",")]
-    return [field.strip() for field in found.split(",")][: len(wanted)] == wanted
-
-
-def connect_all(file: BenchFile, library: Library, heard: Heard | None = None) -> dict[str, Any]:
-    """Open all instruments of the file. Every identity is right before the first driver is made."""
-    sections = file.bench.devices.named()
-    opened: dict[str, Any] = {}
-    for role, section in sections.items():
-        confirm(role, section, library, heard)
-    try:
-        for role, section in sections.items():
-            opened[role] = connect(role, section.driver, section.address, library, heard)
-    except BaseException:
-        disconnect(opened)
-        raise
-    return opened
-
-
-def disconnect(instruments: Instruments) -> None:
-    """Close the connections, all of them."""
-    all_off([Line(role, instrument).close for role, instrument in instruments.items()])
-
-
 def assemble(
-    file: BenchFile,
-    instruments: Instruments,
-    clock: Clock,
-    *,
-    chip_id: str,
-    release: Callable[[], None] | None = None,
+    file: BenchFile, instruments: Instruments, site: Site, *, release: Callable[[], None] | None = None
 ) -> Assembly:
     """The device of a bench file over open instruments. BadInput for limits that no instrument can keep."""
     bench = file.bench
-    pulser, limit_v = _pulser(file, instruments["pulser"])
-    meter = SourceMeter2400(
-        instruments["meter"],
-        limit_v=bench.limits.read_amplitude_v,
-        limit_a=bench.devices.meter.limits.compliance_a,
-        line_hz=bench.devices.meter.mains_hz,
-    )
-    wiring = bench.wiring.wiring()
-    switch = MatrixSwitch7001(instruments["switch"], wiring, clock, settle_s=bench.devices.switch.settle_s)
-    magnet = _magnet(bench, instruments.get("magnet"), clock)
-    access = MatrixAccess(pulser, meter, switch, wiring=wiring, path=bench.signal_path.signal_path())
-    capabilities = _capabilities(bench, chip_id, limit_v)
+    access: CellAccess
+    if bench.devices.board is not None:
+        access = board = _board(bench, instruments["board"], site.clock)
+        roles: dict[str, ReadsBack] = {"board": board}
+    else:
+        access, roles = _single_cells(file, instruments, site)
+    magnet = _magnet(bench, instruments, site.clock)
     device = BenchDevice(
         access,
         magnet,
-        capabilities,
+        _capabilities(bench, site.chip_id),
         nominal_ohm=bench.chip.resistance_ohm[1],  # before its first read a cell gets rather less than more
         release=release,
     )
-    roles: dict[str, ReadsBack] = {"pulser": pulser, "meter": meter, "switch": switch}
     return Assembly(device, roles | ({"magnet": magnet} if magnet else {}))
 
 
-def _pulser(file: BenchFile, generator: Any) -> tuple[PulseGenerator33500, float]:
-    """The pulser and its open-circuit limit: with it, not even an open cell sees more than limits.amplitude."""
+def _board(bench: Bench, port: Any, clock: Clock) -> ArcOneAccess:
+    section = bench.devices.board
+    if section is None:
+        raise ValueError("a bench without a board")
+    return ArcOneAccess(
+        port,
+        clock,
+        wiring=bench.joined(),
+        read=ReadPulse(bench.read.amplitude_v, bench.read.width_s),
+        reset_s=section.reset_s,
+        firmware=section.identity,
+    )
+
+
+def _single_cells(
+    file: BenchFile, instruments: Instruments, site: Site
+) -> tuple[MatrixAccess, dict[str, ReadsBack]]:
     bench = file.bench
-    highest_v = min(bench.limits.amplitude_v / bench.signal_path.attenuation, MAXIMUM_OPEN_V)
-    limit_v = min(bench.devices.pulser.limits.open_circuit_v or highest_v, highest_v)
-    load = bench.signal_path.displayed_load_ohm
-    load_ohm = float("inf") if isinstance(load, str) else load
+    meter = _meter(bench, instruments["meter"])
+    pulser, told = _pulser(file, instruments.get("pulser"), meter)
+    switch = _switch(bench, instruments.get("switch"), site)
+    access = MatrixAccess(pulser, meter, switch, wiring=bench.joined(), path=bench.path.signal_path())
+    return access, {**told, "meter": meter, "switch": switch}
+
+
+def _meter(bench: Bench, driver: Any) -> SourceMeter2400 | SourceMeter2450:
+    section, pulser = bench.devices.meter, bench.devices.pulser
+    if section is None:
+        raise ValueError("a bench without a meter")
+    limits = {
+        "limit_v": bench.limits.read_amplitude_v,
+        "limit_a": section.limits.compliance_a,
+        "line_hz": section.mains_hz,
+    }
+    if section.driver == "keithley2400":
+        return SourceMeter2400(driver, **limits)
+    if isinstance(pulser, Pulser2450):
+        limits |= {"pulse_limit_v": bench.limits.amplitude_v, "pulse_limit_a": pulser.limits.compliance_a}
+    return SourceMeter2450(driver, **limits)
+
+
+def _pulser(
+    file: BenchFile, driver: Any, meter: SourceMeter2400 | SourceMeter2450
+) -> tuple[PulseSource, dict[str, ReadsBack]]:
+    """The pulser, and what of it can be read back beside the meter."""
+    section, limit_v = file.bench.devices.pulser, _open_limit_v(file.bench)
+    load = file.bench.path.displayed_load_ohm
+    load_ohm = math.inf if isinstance(load, str) else load
     with _naming(file, "devices.pulser.limits.open_circuit"):
-        return PulseGenerator33500(generator, limit_v=limit_v, load_ohm=load_ohm), limit_v
+        if isinstance(section, Pulser33500):
+            agilent = PulseGenerator33500(driver, limit_v=limit_v, load_ohm=load_ohm)
+            return agilent, {"pulser": agilent}
+        if isinstance(section, Pulser81160A):
+            keysight = PulseGenerator81160A(driver, limit_v=limit_v, load_ohm=load_ohm)
+            return keysight, {"pulser": keysight}
+    if not isinstance(meter, SourceMeter2450):
+        raise ValueError("a meter that cannot pulse")
+    return meter.pulses(), {}
 
 
-def _magnet(bench: Bench, supply: Any, clock: Clock) -> KepcoMagnet | None:
-    field, section = bench.field, bench.devices.magnet
+def _open_limit_v(bench: Bench) -> float:
+    """The pulser's open-circuit limit: with it, not even an open cell sees more than limits.amplitude."""
+    section, highest_v = bench.devices.pulses(), bench.limits.amplitude_v / bench.path.attenuation
+    highest_v = min(highest_v, section.sheet.open_v.high)
+    own_v = section.limits.open_circuit_v if isinstance(section, Pulser33500 | Pulser81160A) else None
+    return min(own_v or highest_v, highest_v)
+
+
+def _switch(bench: Bench, driver: Any, site: Site) -> MatrixSwitch7001 | MatrixSwitch2700 | MovedProbe:
+    section = bench.devices.switch
+    if section is None:
+        raise ValueError("a bench without a switch")
+    if not isinstance(section, Matrix):
+        return MovedProbe(site.move, site.clock, settle_s=section.settle_s)
+    make = MatrixSwitch7001 if section.driver == "keithley7001" else MatrixSwitch2700
+    return make(driver, bench.joined(), site.clock, settle_s=section.settle_s)
+
+
+def _magnet(bench: Bench, instruments: Instruments, clock: Clock) -> KepcoMagnet | YokogawaMagnet | None:
+    field, section, meter = bench.field, bench.devices.magnet, bench.devices.gaussmeter
     if field is None or section is None:
         return None
     calibration = FieldCalibration(
         tesla_per_ampere=field.tesla_per_ampere,
         coil_ohm=field.coil_resistance_ohm,
-        limit_a=highest_field_t(bench) / field.tesla_per_ampere,
+        limit_a=bench.highest_field_t() / field.tesla_per_ampere,
         compliance_v=section.limits.voltage_v,
         ramp_a_per_s=field.ramp_a_per_s,
         ramp_step_a=field.ramp_step_a,
         settle_s=field.settle_s,
         polarity=field.polarity,
+        standing_t=bench.conditions.bias_field_t,
     )
-    return KepcoMagnet(supply, calibration, clock)
+    make = MAGNETS[section.driver]
+    if meter is None:
+        return make(instruments["magnet"], calibration, clock)
+    probe = Gaussmeter425(instruments["gaussmeter"], clock, full_scale_t=meter.full_scale_t)
+    return make(instruments["magnet"], calibration, clock, probe)
 
 
-def _capabilities(bench: Bench, chip_id: str, limit_v: float) -> Capabilities:
+def _capabilities(bench: Bench, chip_id: str) -> Capabilities:
     """What the bench can do for any sound cell: volts at the cell after the divider of its least resistance."""
-    path, limits = bench.signal_path.signal_path(), bench.limits
-    reach_v = limit_v * path.attenuation / (1.0 + path.in_series_ohm / bench.chip.resistance_ohm[0])
-    limit_t = highest_field_t(bench)
+    limits, field_t = bench.limits, bench.highest_field_t()
     return Capabilities(
         chip_id=chip_id,
-        cells=bench.wiring.wiring().cells,
-        amplitude_v=Range(MINIMUM_OPEN_V * path.attenuation, min(reach_v, limits.amplitude_v)),
-        width_s=Range(*limits.width_s),
+        cells=bench.cells,
+        amplitude_v=_amplitudes(bench),
+        width_s=bench.pulse_width_s(),
         read=ReadPulse(bench.read.amplitude_v, bench.read.width_s),
         read_amplitude_v=Range(min(0.01, bench.read.amplitude_v), limits.read_amplitude_v),
-        reset=_reset(bench.field),
-        reset_scope=Scope.ARRAY,
+        reset=_reset(bench),
+        reset_scope=Scope.ARRAY if bench.chip.reset is None else Scope.CELL,
         set_width_s=bench.chip.set_width_s,
+        set_amplitude_v=Range(*bench.chip.set_amplitude_v),
         topology=bench.topology.kind,
-        field_t=Range(-limit_t, limit_t) if limit_t else None,
+        field_t=Range(-field_t, field_t) if field_t else None,
     )
 
 
-def _reset(field: FieldSection | None) -> FieldPulse | None:
-    return None if field is None else FieldPulse(field.reset.field_t, field.reset.width_s)
+def _amplitudes(bench: Bench) -> Range:
+    sheet, path = bench.devices.pulses().sheet, bench.path.signal_path()
+    reach_v = _open_limit_v(bench) * path.attenuation
+    reach_v /= 1.0 + path.in_series_ohm / bench.chip.resistance_ohm[0]
+    highest_v = min(reach_v, bench.limits.amplitude_v)
+    return Range(-highest_v if sheet.bipolar else sheet.open_v.low * path.attenuation, highest_v)
+
+
+def _reset(bench: Bench) -> Operation | None:
+    """A pulse of the other polarity for bipolar cells, the magnet's field for the others."""
+    if bench.chip.reset is not None:
+        return VoltagePulse(bench.chip.reset.amplitude_v, bench.chip.reset.width_s)
+    return None if bench.field is None else FieldPulse(bench.field.reset.field_t, bench.field.reset.width_s)
 
 
 @contextmanager

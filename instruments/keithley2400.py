@@ -7,19 +7,15 @@ the aperture (read disturb).
 
 from __future__ import annotations
 
-import math
-
 from pymeasure.instruments.keithley import Keithley2400
 
 from quest_lab.device import ReadPulse
-from quest_lab.errors import DeviceError, LimitExceeded
+from quest_lab.errors import DeviceError
+from quest_lab.instruments.keithley import power_line_cycles, resistance_ohm
 from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
-NPLC_LOW, NPLC_HIGH = 0.01, 10.0  # datasheet
 IN_COMPLIANCE = 1 << 3  # status word
-OVERFLOW = 9.9e37
-RESOLVED = 1e-4  # of range: less current is none
 
 
 class SourceMeter2400:
@@ -54,14 +50,7 @@ class SourceMeter2400:
         """Set volts and aperture if they differ from the last ones; one exchange. Raises LimitExceeded."""
         if at == self._armed:
             return
-        nplc = at.width_s * self._line_hz
-        if abs(at.amplitude_v) > self._limit_v:
-            raise LimitExceeded(f"read amplitude_v={at.amplitude_v}: above {self._limit_v} V (read disturb)")
-        if not NPLC_LOW * (1 - 1e-9) <= nplc <= NPLC_HIGH * (1 + 1e-9):
-            raise LimitExceeded(
-                f"read width_s={at.width_s}: a 2400 measures {NPLC_LOW / self._line_hz} to "
-                f"{NPLC_HIGH / self._line_hz} s at {self._line_hz} Hz mains"
-            )
+        nplc = power_line_cycles("2400", at, limit_v=self._limit_v, line_hz=self._line_hz)
         self._armed = None
         command = f":SENS:CURR:NPLC {nplc:.9g};:SOUR:VOLT {at.amplitude_v:.12g}"  # no rounding past a limit
         self._line.ask_ok(command, f"arm {at.amplitude_v:.6g} V")
@@ -76,10 +65,7 @@ class SourceMeter2400:
             raise DeviceError(f"2400: read: unreadable reply {reply!r}") from None
         if int(status) & IN_COMPLIANCE:
             raise DeviceError(f"2400: read: in compliance at {self._limit_a} A: cell shorted?")
-        ohm = volts / ampere if ampere else math.inf
-        if abs(ampere) >= OVERFLOW or abs(ampere) < RESOLVED * self._limit_a or not ohm > 0.0:
-            raise DeviceError(f"2400: read: {volts} V, {ampere} A is no resistance: cell open?")
-        return ohm
+        return resistance_ohm("2400", volts, ampere, limit_a=self._limit_a)
 
     def read_back(self) -> list[Setting]:
         """What the instrument says of its compliance and output, against what was set."""

@@ -9,21 +9,18 @@ Instrument-side limits: overvoltage protection 2 V, fixed 2 V source range, curr
 
 from __future__ import annotations
 
-import math
-
 from pymeasure.instruments.keithley import Keithley2450
 
+from quest_lab.datasheets import KEITHLEY2450
 from quest_lab.device import ReadPulse
 from quest_lab.errors import DeviceError, LimitExceeded
+from quest_lab.instruments.keithley import OVERFLOW, power_line_cycles, resistance_ohm
+from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
-NPLC_LOW, NPLC_HIGH = 0.01, 10.0  # manual
-RANGE_V = 2.0  # source range; its protection is PROT2
+RANGE_V = KEITHLEY2450.open_v.high  # source range; its protection is PROT2
 HIGHEST_A = 1.05  # datasheet
-MINIMUM_WIDTH_S = 1e-3  # output settles within 200 µs (datasheet, typical); five times that: assumed
-MAXIMUM_WIDTH_S = 1.0  # assumed: nothing on this bench needs longer ones, and a reply is waited for
-RESOLVED = 1e-4  # of the current limit: less current is none
-OVERFLOW = 9.9e37
+MINIMUM_WIDTH_S, MAXIMUM_WIDTH_S = KEITHLEY2450.width_s.low, KEITHLEY2450.width_s.high
 
 
 class SourceMeter2450:
@@ -80,14 +77,7 @@ class SourceMeter2450:
         """Set limit, range and aperture if the last operation was not such a read. Raises LimitExceeded."""
         if at == self.armed:
             return
-        nplc = at.width_s * self._line_hz
-        if abs(at.amplitude_v) > self._limit_v:
-            raise LimitExceeded(f"read amplitude_v={at.amplitude_v}: above {self._limit_v} V (read disturb)")
-        if not NPLC_LOW * (1 - 1e-9) <= nplc <= NPLC_HIGH * (1 + 1e-9):
-            raise LimitExceeded(
-                f"read width_s={at.width_s}: a 2450 measures {NPLC_LOW / self._line_hz} to "
-                f"{NPLC_HIGH / self._line_hz} s at {self._line_hz} Hz mains"
-            )
+        nplc = power_line_cycles("2450", at, limit_v=self._limit_v, line_hz=self._line_hz)
         self.armed = None
         a = f"{self._limit_a:.9g}"
         # in this order: a limit below a tenth of the range is refused
@@ -112,6 +102,19 @@ class SourceMeter2450:
         self.line.check(error, "read")
         return self._ohm(sourced_v, ampere, volts)
 
+    def read_back(self) -> list[Setting]:
+        """What the instrument says of its current limit, range and output, against what was set."""
+
+        def asked(command: str) -> float:
+            with self.line.step("read back"):
+                return float(self.line.ask(command, "read back"))
+
+        return [
+            Setting("compliance", self._limit_a, asked(":SOUR:VOLT:ILIM?"), "A"),
+            Setting("source range", RANGE_V, asked(":SOUR:VOLT:RANG?"), "V"),
+            Setting("output on", 0.0, asked(":OUTP?"), ""),
+        ]
+
     def off(self) -> None:
         """Ends a running trigger model and the output; no query."""
         self.armed = None
@@ -131,10 +134,7 @@ class SourceMeter2450:
             raise DeviceError(f"2450: read: in compliance at {self._limit_a} A: cell shorted?")
         if abs(sourced_v - asked_v) > 0.05 * abs(asked_v):
             raise DeviceError(f"2450: read: {sourced_v} V sourced, not {asked_v} V")
-        ohm = sourced_v / ampere if ampere else math.inf
-        if abs(ampere) >= OVERFLOW or abs(ampere) < RESOLVED * self._limit_a or not ohm > 0.0:
-            raise DeviceError(f"2450: read: {sourced_v} V, {ampere} A is no resistance: cell open?")
-        return ohm
+        return resistance_ohm("2450", sourced_v, ampere, limit_a=self._limit_a)
 
 
 class Pulses2450:

@@ -13,11 +13,13 @@ from typing import Any
 from pymeasure.instruments import keithley as pymeasure
 
 from quest_lab.clock import Clock
+from quest_lab.datasheets import GRIDS
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.fixture import Crosspoint, Wiring
+from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
-SLOTS, ROWS, COLUMNS = 2, 6, 8
+SLOTS, ROWS, COLUMNS = GRIDS["keithley2700"].firsts, GRIDS["keithley2700"].rows, GRIDS["keithley2700"].seconds
 MODULE = "7709"
 
 
@@ -53,9 +55,12 @@ class MatrixSwitch2700:
         self._line.identify()
         self._line.ask_ok("*RST;*CLS", "set up")
         modules = [word.strip() for word in self._line.ask("*OPT?", "modules").split(",")]
-        needed = self._wiring.crosspoint(1, self._wiring.cells - 1)[0]
-        if modules[:needed] != [MODULE] * needed:
-            raise DeviceError(f"2700: set up: modules {modules}: the cells need {needed} of type {MODULE}")
+        needed = {self._wiring.crosspoint(1, cell)[0] for cell in range(self._wiring.cells)}
+        for slot in sorted(needed):
+            if modules[slot - 1 : slot] != [MODULE]:
+                raise DeviceError(
+                    f"2700: set up: modules {modules}: slot {slot} has cells and needs one of type {MODULE}"
+                )
 
     def route(self, row: int, cell: int) -> None:
         """Open all, close one, read back, wait for the relay: one exchange, none if it is closed already."""
@@ -70,6 +75,11 @@ class MatrixSwitch2700:
             raise DeviceError(f"2700: close {where}: {closed} is closed")
         self._clock.sleep(self._settle_s)
         self._routed = wanted
+
+    def read_back(self) -> list[Setting]:
+        """How many channels the instrument says are closed, against none."""
+        closed = re.findall(r"\d+", self._line.ask(":ROUT:MULT:CLOS?", "read back"))
+        return [Setting("closed relays", 0.0, float(len(closed)), "")]
 
     def off(self) -> None:
         self._routed = None

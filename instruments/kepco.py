@@ -79,5 +79,6 @@ class KepcoMagnet(FieldMagnet):
         super().__init__(self._kepco, calibration, clock, gaussmeter)
 
     def read_back(self) -> list[Setting]:
-        """Compliance and set point as the supply tells them."""
-        return self._kepco.read_back(self.calibration.compliance_v)
+        """Compliance and set point as the supply tells them, and the gaussmeter's settings."""
+        measured = self._gaussmeter.read_back() if self._gaussmeter else []
+        return self._kepco.read_back(self.calibration.compliance_v) + measured

@@ -13,13 +13,14 @@ from typing import Any
 from pymeasure.instruments.lakeshore import LakeShore425
 
 from quest_lab.clock import Clock
+from quest_lab.datasheets import GAUSSMETER_RANGES_T
 from quest_lab.errors import BadInput, DeviceError
+from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
 SILENCE_S = 35e-3  # 30 ms (manual) and some
 READING_S = 0.1  # three readings at the 30 a second of its DC mode (assumed)
 REFUSED = {1 << 5: "command error", 1 << 4: "execution error", 1 << 2: "query error"}
-FULL_SCALE_T = (3.5e-3, 35e-3, 0.35, 3.5)  # ranges 1 to 4 with a high sensitivity probe (pymeasure, in gauss)
 HIGHEST_T = 35.0  # 350 kG, the highest range of any probe (manual)
 
 
@@ -47,11 +48,13 @@ class Gaussmeter425:
     def __init__(
         self, meter: LakeShore425, clock: Clock, *, full_scale_t: float = 0.35, reading_s: float = READING_S
     ) -> None:
-        if full_scale_t not in FULL_SCALE_T:
-            raise BadInput(f"full_scale_t={full_scale_t}: a 425 has {', '.join(map(str, FULL_SCALE_T))} T")
+        if full_scale_t not in GAUSSMETER_RANGES_T:
+            raise BadInput(
+                f"full_scale_t={full_scale_t}: a 425 has {', '.join(map(str, GAUSSMETER_RANGES_T))} T"
+            )
         self._clock = clock
         self._line = Line(self.name, _Unhurried(meter, clock))
-        self._range, self._reading_s = FULL_SCALE_T.index(full_scale_t) + 1, reading_s
+        self._range, self._reading_s = GAUSSMETER_RANGES_T.index(full_scale_t) + 1, reading_s
 
     def set_up(self) -> None:
         """Tesla, DC with the narrow band, a fixed range; refused settings raise."""
@@ -73,6 +76,13 @@ class Gaussmeter425:
         if not math.isfinite(field_t) or abs(field_t) > HIGHEST_T:
             raise DeviceError(f"425: read field: {reply} is no field: probe missing or range exceeded?")
         return field_t
+
+    def read_back(self) -> list[Setting]:
+        """Range and unit as the instrument says they stand."""
+        with self._line.step("read back"):
+            chosen = float(self._line.ask("RANGE?", "read back"))
+            unit = float(self._line.ask("UNIT?", "read back"))
+        return [Setting("range", self._range, chosen, ""), Setting("unit", 2.0, unit, "")]
 
     def close(self) -> None:
         self._line.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quest_lab.clock import Clock
+from quest_lab.errors import DeviceError
+from quest_lab.instruments.roles import Setting
 
 
 class MovedProbe:
@@ -29,6 +31,18 @@ class MovedProbe:
         self._clock.sleep(self._settle_s)
         self._cell = cell
 
+    def read_back(self) -> list[Setting]:
+        """A probe tells nothing."""
+        return []
+
     def off(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+def moved_by_hand(cell: int) -> None:
+    """Ask on the terminal for the probe to be moved. Raises DeviceError where nobody is there to do it."""
+    try:
+        input(f"move the probe to cell {cell}, then press Enter: ")
+    except EOFError:
+        raise DeviceError(f"probe: move to cell {cell}: nobody at the terminal to do it") from None

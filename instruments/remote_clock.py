@@ -43,5 +43,10 @@ class RemoteClock:
         self.barrier()
         self._line.ask(f"TIME:WAIT {seconds!r};:TIME?", "wait")
 
+    def move_probe(self, cell: int) -> None:
+        """Land the laboratory's probe on this cell."""
+        self.barrier()
+        self._line.ask(f"PROB:MOVE {cell};:TIME?", "move the probe")
+
     def close(self) -> None:
         self._line.close()

@@ -73,13 +73,20 @@ def _tcp(connection: Any) -> Iterator[socket.socket | None]:
     if isinstance(interface, socket.socket):
         yield interface
     elif interface is not None and "socket://" in connection.resource_name:
-        same = socket.socket(fileno=interface.fileno())
-        try:
-            yield same
-        finally:
-            same.detach()
+        with borrowed_socket(interface.fileno()) as line:
+            yield line
     else:
         yield None
+
+
+@contextmanager
+def borrowed_socket(fileno: int) -> Iterator[socket.socket]:
+    """The socket of this descriptor, which stays its owner's."""
+    line = socket.socket(fileno=fileno)
+    try:
+        yield line
+    finally:
+        line.detach()
 
 
 def drain(connection: Any) -> None:

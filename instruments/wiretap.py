@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+from quest_lab.instruments.arcone import Port
+
 Heard: TypeAlias = Callable[[str, str, str], None]
 """Called with the instrument's name, "write" or "read", and the words."""
 
@@ -43,3 +45,25 @@ def hearing(name: str, heard: Heard) -> Iterator[None]:
     finally:
         shared.setLevel(before)
         shared.removeHandler(handler)
+
+
+class TappedPort:
+    """A board's port of which `heard` is told every field and every reply."""
+
+    def __init__(self, port: Port, name: str, heard: Heard) -> None:
+        self._port, self._name, self._heard = port, name, heard
+
+    def write(self, data: bytes, /) -> int | None:
+        self._heard(self._name, "write", data.decode("ascii", "replace").rstrip("\n"))
+        return self._port.write(data)
+
+    def read(self, size: int = 1, /) -> bytes:
+        data = self._port.read(size)
+        self._heard(self._name, "read", data.hex())
+        return data
+
+    def reset_input_buffer(self) -> None:
+        self._port.reset_input_buffer()
+
+    def close(self) -> None:
+        self._port.close()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization, attempt_step, checked_resistance
-from quest_lab.device import Cells, Floats, VoltagePulse, as_cells
+from quest_lab.device import Cells, Floats, Range, VoltagePulse, as_cells
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.levels import find_levels, levels_of, visits
 from quest_lab.protocols.staircase import (
@@ -35,12 +35,12 @@ _RESPONSE_SIGMAS = 8.0  # a cell whose top differs from its R0 by less than this
 
 @dataclass(frozen=True, slots=True)
 class CharacterizeSettings:
-    """What to measure. Amplitudes in volts at the cell; `confidence` is the half-width asked of the 95 %
-    intervals of the set probabilities; `attempts` is odd (None: as many as reach 2.5 standard deviations of the
-    cells' thresholds to both sides)."""
+    """What to measure. Amplitudes in volts at the cell, by default those that the device's capabilities name;
+    `confidence` is the half-width asked of the 95 % intervals of the set probabilities; `attempts` is odd (None:
+    as many as reach 2.5 standard deviations of the cells' thresholds to both sides)."""
 
-    start_v: float = 0.35
-    stop_v: float = 0.85
+    start_v: float | None = None
+    stop_v: float | None = None
     step_v: float = 0.01
     repeats: int = 4
     baseline_reads: int = 8
@@ -49,11 +49,11 @@ class CharacterizeSettings:
     max_cycles: int = 150
 
     def __post_init__(self) -> None:
-        if not 0 < self.start_v < self.stop_v < np.inf or not 0 < self.step_v <= self.stop_v - self.start_v:
-            raise BadInput(
-                f"staircase {self.start_v}:{self.stop_v}:{self.step_v} V: want 0 < start < stop and a step "
-                "that fits between them"
-            )
+        for name in ("start_v", "stop_v", "step_v"):
+            if (value := getattr(self, name)) is not None and not 0 < value < np.inf:
+                raise BadInput(f"{name}={value}: want a finite amplitude above 0 V")
+        if self.start_v is not None and self.stop_v is not None:
+            self.amplitudes(Range(self.start_v, self.stop_v))
         if self.baseline_reads < 8:
             raise BadInput(f"baseline_reads={self.baseline_reads}: want at least 8 reads a baseline")
         if self.attempts is not None and (self.attempts < 1 or self.attempts % 2 == 0):
@@ -61,9 +61,16 @@ class CharacterizeSettings:
         if self.repeats < 2 or self.max_cycles < 1 or not self.confidence > 0:
             raise BadInput("want repeats >= 2, max_cycles >= 1, confidence > 0")
 
-    def amplitudes(self) -> list[float]:
-        count = round((self.stop_v - self.start_v) / self.step_v)
-        return [round(self.start_v + i * self.step_v, 6) for i in range(count + 1)]
+    def amplitudes(self, usual: Range) -> list[float]:
+        """The staircase, from start to stop, or where they are not given over the `usual` range."""
+        start = usual.low if self.start_v is None else self.start_v
+        stop = usual.high if self.stop_v is None else self.stop_v
+        if not start < stop or not self.step_v <= stop - start:
+            raise BadInput(
+                f"staircase {start}:{stop}:{self.step_v} V: want start < stop and a step that fits between them"
+            )
+        count = round((stop - start) / self.step_v)
+        return [round(start + i * self.step_v, 6) for i in range(count + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +108,9 @@ def _checked(
     session: Session, cells: Cells, sample: Cells, settings: CharacterizeSettings
 ) -> tuple[Cells, Cells]:
     can = session.device.capabilities
-    if settings.stop_v > can.amplitude_v.high:
-        raise BadInput(f"stop_v={settings.stop_v}: above the device's {can.amplitude_v.high} V at the cell")
+    highest = settings.amplitudes(can.set_amplitude_v)[-1]
+    if highest > can.amplitude_v.high:
+        raise BadInput(f"stop_v={highest}: above the device's {can.amplitude_v.high} V at the cell")
     cells, sample = np.sort(as_cells(cells, can.cells)), np.sort(as_cells(sample, can.cells))
     if sample.size < 2:
         raise BadInput(f"sample: {sample.size} cells, want at least 2")
@@ -114,7 +122,8 @@ def _checked(
 def _baseline(session: Session, cells: Cells, settings: CharacterizeSettings) -> _Baseline:
     """Mean of repeated reads at R0, and of as many landings at the highest amplitude, for every cell."""
     device, n = session.device, settings.baseline_reads
-    top = VoltagePulse(settings.stop_v, device.capabilities.set_width_s)
+    can = device.capabilities
+    top = VoltagePulse(settings.amplitudes(can.set_amplitude_v)[-1], can.set_width_s)
     reset_cells(device, cells)
     low = np.stack([_ohm(session, cells) for _ in _steps(session, "baseline at R0", n)])
     high = np.empty((n, cells.size))
@@ -129,7 +138,7 @@ def _baseline(session: Session, cells: Cells, settings: CharacterizeSettings) ->
 
 
 def _staircase(session: Session, sample: Cells, settings: CharacterizeSettings) -> Staircase:
-    amplitudes = settings.amplitudes()
+    amplitudes = settings.amplitudes(session.device.capabilities.set_amplitude_v)
     ohm = np.empty((settings.repeats, len(amplitudes), sample.size))
     width = session.device.capabilities.set_width_s
     for r in _steps(session, "staircase", settings.repeats):
@@ -155,6 +164,11 @@ def _find_states(
     floor = max(float(np.median(base.noise * stairs.ohm / np.abs(span))), _LEAST_NOISE)
     stays = [visits(track, floor) for repeat in position for track in repeat.T]
     centres = find_levels(np.concatenate(stays), floor)
+    if centres.size < 2:
+        raise BadInput(
+            f"sample: {sample.size} cells with {settings.repeats} repeats show no two states apart: want more "
+            "cells or repeats"
+        )
     levels = levels_of(position.ravel(), centres, floor)
     state = np.searchsorted(levels.boundary, position)
     each = threshold_tries(stairs.amplitude_v, state, centres.size)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quest_lab.benches import Site, open_site
+from quest_lab.benches import open_site
 from quest_lab.benchfile import BenchFile
 from quest_lab.errors import DeviceError
 
 if TYPE_CHECKING:
     from quest_lab.instruments.assemble import Assembly
+    from quest_lab.instruments.connect import Site
     from quest_lab.instruments.visa import Library
     from quest_lab.instruments.wiretap import Heard
 
@@ -57,23 +58,24 @@ def check_bench(
 
 def _identities(file: BenchFile, site: Site, heard: Heard | None) -> Iterator[Finding]:
     """One for each instrument, also after one that is wrong."""
-    from quest_lab.instruments.assemble import confirm
+    from quest_lab.instruments.connect import confirm
 
     for role, section in file.bench.devices.named().items():
         what = f"{role}: {section.driver} at {section.address}"
         try:
-            yield Finding(what, section.identity, confirm(role, section, site.library, heard), True)
+            yield Finding(what, section.identity, confirm(role, section, site, heard), True)
         except DeviceError as error:
             yield Finding(what, section.identity, str(error), False)
 
 
 def _acting(file: BenchFile, site: Site, heard: Heard | None) -> Iterator[Finding]:
     """Set up, read back, read the cells; all off and closed afterwards."""
-    from quest_lab.instruments.assemble import assemble, connect_all
+    from quest_lab.instruments.assemble import assemble
+    from quest_lab.instruments.connect import connect_all
 
     try:
-        instruments = connect_all(file, site.library, heard)
-        made = assemble(file, instruments, site.clock, chip_id=site.chip_id)
+        instruments = connect_all(file, site, heard)
+        made = assemble(file, instruments, site)
     except DeviceError as error:
         yield Finding("connect", "no error", str(error), False)
         return
@@ -107,10 +109,10 @@ def _said(value: float, unit: str) -> str:
 def _cells(file: BenchFile, made: Assembly) -> Iterator[Finding]:
     """One read of each cell: a cell wired elsewhere, open or shorted has no resistance of a sound one."""
     low, high = file.bench.chip.resistance_ohm
-    wiring, device = file.bench.wiring.wiring(), made.device
-    for cell in range(device.capabilities.cells):
-        slot, _, column = wiring.crosspoint(wiring.meter_row, cell)
-        what, wanted = f"cell {cell} at {slot}!{column}", f"{low:g} to {high:g} ohm"
+    device, probed = made.device, isinstance(file.bench.wiring.cells, int)
+    for cell, (slot, column) in enumerate(file.bench.wiring.places):
+        what = f"cell {cell} under the probe" if probed else f"cell {cell} at {slot}!{column}"
+        wanted = f"{low:g} to {high:g} ohm"
         try:
             ohm = float(device.read(np.array([cell])).resistance_ohm[0])
         except DeviceError as error:

@@ -9,32 +9,29 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from quest_lab.benchfile import BenchFile
 from quest_lab.benchmodel import Bench
-from quest_lab.clock import Clock, WallClock
-from quest_lab.errors import DeviceError
+from quest_lab.clock import Clock, RunningClock, VirtualClock, WallClock
+from quest_lab.errors import BadInput, DeviceError
 from quest_lab.limits import Limit, Limits
 
 if TYPE_CHECKING:
     from quest_lab.instruments.bench import BenchDevice
+    from quest_lab.instruments.connect import Site
     from quest_lab.instruments.visa import Library
     from quest_lab.instruments.wiretap import Heard
+    from quest_lab.sim.laboratory import Laboratory
+    from quest_lab.sim.server import Place
 
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where a bench file's instruments are reached: a library, its clock, its chip, and how to leave."""
-
-    library: Library
-    clock: Clock
-    chip_id: str
-    release: Callable[[], None]
+Front: TypeAlias = Literal["in process", "tcp", "serial", "terminal"]
+"""How drivers reach a twin: VISA library in process, TCPIP::SOCKET, ASRLsocket, ASRL of a path."""
+LOOPBACK, FIRST_PORT = "127.0.0.1", 5025  # where `quest-lab sim serve` listens
 
 
 def chip_id(bench: Bench, *, hardware: bool) -> str:
@@ -48,10 +45,12 @@ def bench_limits(file: BenchFile) -> Limits:
     """The file's limits for `Limited`: refusals name the key and the file."""
     limits, where = file.bench.limits, f"limits.{{}} in {file.path.name}"
     low_s, high_s = limits.width_s
+    narrowest_s = file.bench.path.narrowest_s
+    width_key = "width" if narrowest_s <= low_s else "width, signal_path.bandwidth"
     energy, field = limits.energy_j, limits.field_t
     return Limits(
         amplitude_v=Limit(-limits.amplitude_v, limits.amplitude_v, "V", where.format("amplitude")),
-        width_s=Limit(low_s, high_s, "s", where.format("width")),
+        width_s=Limit(max(low_s, narrowest_s), high_s, "s", where.format(width_key)),
         field_t=None if field is None else Limit(-field, field, "T", where.format("field")),
         read_amplitude_v=Limit(
             -limits.read_amplitude_v, limits.read_amplitude_v, "V", where.format("read_amplitude")
@@ -65,48 +64,146 @@ def open_site(
     file: BenchFile,
     *,
     hardware: bool = False,
+    front: Front = "in process",
     cells_file: Path | None = None,
+    meter_noise: bool = True,
     library: Library | None = None,
 ) -> Site:
-    """The twin of the file, or, with `hardware`, its instruments, locked for this process.
+    """The twin of the file over a front, or, with `hardware`, its instruments, locked for this process.
 
     `library` stands for the real VISA library in tests. Raises DeviceError if hardware may not be opened.
     """
-    name = chip_id(file.bench, hardware=hardware)
+    from quest_lab.instruments.connect import Site
+    from quest_lab.instruments.visa import NO_HARDWARE
+
     if not hardware:
         from quest_lab.sim.twin import twin_laboratory
 
-        laboratory = twin_laboratory(file, cells_file=cells_file)
-        return Site(laboratory.library, laboratory.world.clock, name, laboratory.close)
-    from quest_lab.instruments.visa import NO_HARDWARE
-
+        clock = _twins_clock(file, front)
+        return site_of(
+            file,
+            twin_laboratory(file, cells_file=cells_file, meter_noise=meter_noise, clock=clock),
+            front,
+        )
     if os.environ.get(NO_HARDWARE):
         raise DeviceError(f"{file.path}: no instrument opened, {NO_HARDWARE} is set")
     locks = ExitStack()
     locks.enter_context(locked(file))
+    name = chip_id(file.bench, hardware=True)
     return Site(library or file.bench.visa_library, WallClock(), name, locks.close)
+
+
+def site_of(file: BenchFile, laboratory: Laboratory, front: Front = "in process") -> Site:
+    """A laboratory of this process as the drivers reach it; other than in process, a thread serves it."""
+    from quest_lab.instruments.connect import Site
+    from quest_lab.sim.server import serving
+
+    world, name = laboratory.world, chip_id(file.bench, hardware=False)
+    if front == "in process":
+        board = laboratory.virtual_board
+        port = None if board is None else board.port.opened
+        return Site(
+            laboratory.library, world.clock, name, laboratory.close, port=port, move=world.land, virtual=True
+        )
+    with ExitStack() as stack:
+        stack.callback(laboratory.close)
+        server = stack.enter_context(serving(laboratory, terminals=front == "terminal"))
+        site = _served_site(file, server.places, server.clock, front, stack)
+        return replace(site, release=stack.pop_all().close)
 
 
 def open_file_bench(
     file: BenchFile,
     *,
     hardware: bool = False,
+    front: Front = "in process",
     cells_file: Path | None = None,
+    meter_noise: bool = True,
     heard: Heard | None = None,
     library: Library | None = None,
 ) -> tuple[BenchDevice, Clock]:
     """A bench over the file, identities confirmed, set up and safe. `heard` is told every exchange."""
-    from quest_lab.instruments.assemble import assemble, connect_all, disconnect
+    site = open_site(
+        file, hardware=hardware, front=front, cells_file=cells_file, meter_noise=meter_noise, library=library
+    )
+    return control(file, site, heard)
 
-    site = open_site(file, hardware=hardware, cells_file=cells_file, library=library)
+
+def open_served(
+    file: BenchFile,
+    front: Literal["tcp", "serial"] = "tcp",
+    *,
+    host: str = LOOPBACK,
+    port: int = FIRST_PORT,
+    heard: Heard | None = None,
+) -> tuple[BenchDevice, Clock]:
+    """The twin that `quest-lab sim serve` serves of the same file in another process, in its own time.
+
+    Raises DeviceError if no virtual laboratory answers there.
+    """
+    from quest_lab.benchdevices import Board
+    from quest_lab.sim.server import Place, served_places
+
+    named = file.bench.devices.named().values()
+    addresses = [s.address for s in named if not isinstance(s, Board)]
+    boards = [s.address for s in named if isinstance(s, Board)]
+    places = served_places([*addresses, *boards], boards, host, port)
+    clock = Place("", host, port + len(places))
+    with ExitStack() as stack:
+        site = _served_site(file, places, clock, front, stack)
+        return control(file, replace(site, release=stack.pop_all().close), heard)
+
+
+def control(file: BenchFile, site: Site, heard: Heard | None = None) -> tuple[BenchDevice, Clock]:
+    """The bench at a site, which is left if it cannot be set up."""
+    from quest_lab.instruments.assemble import assemble
+    from quest_lab.instruments.connect import connect_all, disconnect
+
     with ExitStack() as undo:
         undo.callback(site.release)
-        instruments = connect_all(file, site.library, heard)
+        instruments = connect_all(file, site, heard)
         undo.callback(disconnect, instruments)
-        made = assemble(file, instruments, site.clock, chip_id=site.chip_id, release=site.release)
+        made = assemble(file, instruments, site, release=site.release)
         made.device.set_up()
         undo.pop_all()
     return made.device, site.clock
+
+
+def _twins_clock(file: BenchFile, front: Front) -> Clock:
+    """Virtual time; that of the wall for a board behind a pseudo-terminal, which could not be asked if it has all."""
+    return RunningClock() if front == "terminal" and file.bench.devices.board else VirtualClock()
+
+
+def _served_site(
+    file: BenchFile, places: Mapping[str, Place], clock_at: Place, front: Front, stack: ExitStack
+) -> Site:
+    """A served laboratory; what is opened on the way is closed by `stack`."""
+    from quest_lab.instruments.connect import Site
+    from quest_lab.instruments.remote_clock import RemoteClock
+
+    named = file.bench.devices.named().items()
+    addresses = {role: address_of(places[section.address], front) for role, section in named}
+    remote = RemoteClock(address_of(clock_at, front))
+    stack.callback(remote.close)
+    in_real_time = front == "terminal" and file.bench.devices.board is not None
+    return Site(
+        "@py",
+        WallClock() if in_real_time else remote,
+        chip_id(file.bench, hardware=False),
+        stack.close,
+        addresses=addresses,
+        move=remote.move_probe,
+        virtual=True,
+        late=front == "terminal",
+    )
+
+
+def address_of(place: Place, front: Front) -> str:
+    """Where drivers find a served instrument by this front. BadInput: this system has no such line."""
+    address = {"tcp": place.tcp, "serial": place.serial, "terminal": place.terminal}[front]
+    if address is None:
+        raise BadInput(f"front={front!r}: this system has no pseudo-terminals; serial works everywhere")
+    return address
 
 
 @contextmanager

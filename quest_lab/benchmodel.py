@@ -1,6 +1,7 @@
-"""What a bench file says: its sections as pydantic models, and what contradicts what.
+"""What a bench file says: its sections as pydantic models.
 
 Keys carry no unit, their values do ("50 ns"); inside, everything is an SI float with the unit in its name.
+What contradicts what is in `benchrules`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from quest_lab.benchdevices import Devices, Section, optional_section, quantity_key
+from quest_lab.datasheets import GRIDS, Grid
+from quest_lab.device import Range
 from quest_lab.fixture import SignalPath, Wiring
 from quest_lab.quantity import Unit
 
-_PLACE = re.compile(r"([12])!(\d+)(?::([12])!(\d+))?")
-_SLOTS, _ROWS, _COLUMNS = 2, 4, 10  # of a 7001 with 7012 cards
+_PLACE = re.compile(r"(\d+)!(\d+)(?::(\d+)!(\d+))?")
+RISE_TIME = 0.35  # 10 to 90 % rise time of a single pole, times its bandwidth
 
 
 class PathSection(Section):
@@ -24,50 +27,59 @@ class PathSection(Section):
     source_impedance_ohm: Annotated[float, Unit("ohm", low=0.0, high=1e5)] = quantity_key(
         "50 ohm", alias="source_impedance"
     )
-    displayed_load_ohm: Annotated[float, Unit("ohm", low=1.0, high=1e4)] | Literal["infinite"] = quantity_key(
+    displayed_load_ohm: Annotated[float, Unit("ohm", low=0.3, high=1e6)] | Literal["infinite"] = quantity_key(
         "infinite", alias="displayed_load", description='the generator\'s load setting: "infinite" or ohms'
     )
-    attenuation: float = Field(1.0, gt=0.0, le=1.0, description="volts out per volt in; 20 dB is 0.1")
+    attenuation: float = Field(default=1.0, gt=0.0, le=1.0, description="volts out per volt in; 20 dB is 0.1")
     series_resistance_ohm: Annotated[float, Unit("ohm", low=0.0, high=1e6)] = quantity_key(
         "0 ohm", alias="series_resistance"
     )
-    buffered: bool = Field(False, description="a unity-gain buffer stands at the fixture: no divider")
+    buffered: bool = Field(default=False, description="a unity-gain buffer stands at the fixture: no divider")
+    bandwidth_hz: Annotated[float, Unit("Hz", above=0.0)] | None = Field(
+        default=None,
+        alias="bandwidth",
+        description="of relays, cables and tees; a pulse narrower than two rise times, 2 x 0.35 / bandwidth, "
+        "would not reach its level and is refused",
+    )
 
     def signal_path(self) -> SignalPath:
         return SignalPath(
             self.source_impedance_ohm, self.attenuation, self.series_resistance_ohm, self.buffered
         )
 
+    @property
+    def narrowest_s(self) -> float:
+        """Two rise times: no narrower pulse passes; 0 where no bandwidth is given."""
+        return 0.0 if self.bandwidth_hz is None else 2.0 * RISE_TIME / self.bandwidth_hz
+
 
 class WiringSection(Section):
-    """Which crosspoints join a cell to the instruments."""
+    """Where the cells are."""
 
-    cells: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = Field(
-        description='slot!column of cell 0, 1, ..., ranges along a card: ["1!1:1!10", "2!3"]'
+    cells: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | Annotated[int, Field(ge=1)] = (
+        Field(
+            description="slot!column of cell 0, 1, ... on a matrix, word!bit on a board, with ranges along a card "
+            'or wordline: ["1!1:1!10", "2!3"]; how many there are, for a probe'
+        )
     )
-    pulser_row: int = Field(ge=1, le=_ROWS)
-    meter_row: int = Field(ge=1, le=_ROWS)
+    pulser_row: int = Field(1, ge=1)
+    meter_row: int = Field(2, ge=1)
 
     @field_validator("cells")
     @classmethod
-    def _places_exist(cls, cells: tuple[str, ...]) -> tuple[str, ...]:
-        places = _places(cells)
+    def _places_are_different(cls, cells: tuple[str, ...] | int) -> tuple[str, ...] | int:
+        places = [] if isinstance(cells, int) else places_of(cells)
         if len(set(places)) < len(places):
             twice = next(p for p in places if places.count(p) > 1)
-            raise ValueError(f"{list(cells)}: {twice[0]}!{twice[1]} is named twice")
+            raise ValueError(f"{list(cells)}: {twice[0]}!{twice[1]} is named twice")  # type: ignore[arg-type]  # a tuple here
         return cells
 
-    @model_validator(mode="after")
-    def _rows_differ(self) -> Self:
-        if self.pulser_row == self.meter_row:
-            raise ValueError(f"pulser_row and meter_row are both {self.pulser_row}: they would be joined")
-        return self
-
-    def wiring(self) -> Wiring:
-        places = _places(self.cells)
-        return Wiring(
-            len(places), _SLOTS, _COLUMNS, self.pulser_row, self.meter_row, places=places
-        )  # fmt: skip
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Slot and column, or word and bit, of each cell; under a probe, cells stand in a row."""
+        if isinstance(self.cells, int):
+            return [(1, column) for column in range(1, self.cells + 1)]
+        return places_of(self.cells)
 
 
 class Topology(Section):
@@ -90,6 +102,13 @@ class Topology(Section):
         return self
 
 
+class VoltageReset(Section):
+    """The pulse of the other polarity that empties bipolar cells."""
+
+    amplitude_v: Annotated[float, Unit("V")] = Field(alias="amplitude")
+    width_s: Annotated[float, Unit("s", above=0.0)] = Field(alias="width")
+
+
 class Chip(Section):
     """Which chip is in the fixture."""
 
@@ -99,6 +118,14 @@ class Chip(Section):
     )
     set_width_s: Annotated[float, Unit("s", above=0.0)] = Field(
         alias="set_width", description="width of the pulses that set states"
+    )
+    set_amplitude_v: Annotated[tuple[float, float], Unit("V", above=0.0, pair=True)] = quantity_key(
+        ["0.35 V", "0.85 V"],
+        alias="set_amplitude",
+        description="from below the first state's threshold to above the last one's: what a staircase covers",
+    )
+    reset: VoltageReset | None = Field(
+        default=None, description="of bipolar cells; with a magnet the reset is field.reset"
     )
 
 
@@ -161,7 +188,7 @@ class Conditions(Section):
 class Twin(Section):
     """The simulated cells behind the virtual instruments."""
 
-    preset: Literal["lab", "scaled"]
+    preset: Literal["lab", "scaled", "domain-wall"]
     seed: int = Field(0, ge=0, lt=2**63, description="fabricates the twin's cells")
     cells_file: str | None = Field(
         default=None, description="keeps the cells between runs; beside the bench file"
@@ -175,7 +202,9 @@ class Bench(Section):
     visa_library: str = Field("@py", description="pyvisa's backend of the real instruments, like @py or @ivi")
     chip: Chip
     devices: Devices
-    signal_path: PathSection
+    signal_path: PathSection | None = Field(
+        default=None, description="needed but for a board, whose volts are volts at the cell"
+    )
     wiring: WiringSection
     topology: Topology = optional_section(Topology)
     limits: LimitsSection
@@ -186,59 +215,58 @@ class Bench(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for problem in _contradictions(self):
+        from quest_lab.benchrules import contradictions
+
+        for problem in contradictions(self):
             raise ValueError(problem)
         return self
 
+    @property
+    def cells(self) -> int:
+        """How many cells are wired."""
+        return len(self.wiring.places)
 
-def _contradictions(bench: Bench) -> list[str]:
-    """Keys that are right alone and wrong together."""
-    limits, found = bench.limits, []
-    if (bench.field is None) != (bench.devices.magnet is None):
-        found.append("devices.magnet and field: a bench has both or neither")
-    if bench.read.amplitude_v > limits.read_amplitude_v:
-        found.append(
-            f"read.amplitude={bench.read.amplitude_v:g} V: above limits.read_amplitude="
-            f"{limits.read_amplitude_v:g} V"
-        )
-    if not limits.width_s[0] <= bench.chip.set_width_s <= limits.width_s[1]:
-        found.append(
-            f"chip.set_width={bench.chip.set_width_s:g} s: outside limits.width="
-            f"{limits.width_s[0]:g} to {limits.width_s[1]:g} s"
-        )
-    addresses = [d.address for d in bench.devices.named().values()]
-    if len(set(addresses)) < len(addresses):
-        twice = next(a for a in addresses if addresses.count(a) > 1)
-        found.append(f"devices: the address {twice!r} is given twice")
-    if bench.field is not None and bench.devices.magnet is not None:
-        reach_t = highest_field_t(bench)
-        if abs(bench.field.reset.field_t) > reach_t * (1 + 1e-9):
-            found.append(
-                f"field.reset.field={bench.field.reset.field_t:g} T: above {reach_t:g} T, the least of "
-                "limits.field and devices.magnet.limits.current times field.tesla_per_ampere"
-            )
-    return found
+    @property
+    def path(self) -> PathSection:
+        """The way from what pulses to the cell; a board stands at the cell."""
+        return self.signal_path or PathSection(buffered=True)
 
+    @property
+    def grid(self) -> Grid:
+        """Where cells can be; under a probe they stand in a row."""
+        joins = self.devices.board or self.devices.switch
+        driver = "" if joins is None else joins.driver
+        return GRIDS.get(driver, Grid(1, self.cells, 2, "a number"))
 
-def highest_field_t(bench: Bench) -> float:
-    """What magnet and limits allow, tesla; 0 without a magnet."""
-    if bench.field is None or bench.devices.magnet is None:
-        return 0.0
-    reach_t = bench.devices.magnet.limits.current_a * bench.field.tesla_per_ampere
-    return reach_t if bench.limits.field_t is None else min(reach_t, bench.limits.field_t)
+    def joined(self) -> Wiring:
+        """Cells and their crosspoints."""
+        grid, places = self.grid, tuple(self.wiring.places)
+        rows = self.wiring.pulser_row, self.wiring.meter_row
+        return Wiring(len(places), grid.firsts, grid.seconds, *rows, places=places)
+
+    def pulse_width_s(self) -> Range:
+        """Widths that limits, instrument and signal path all allow."""
+        sheet, limits = self.devices.pulses().sheet.width_s, self.limits.width_s
+        return Range(max(limits[0], sheet.low, self.path.narrowest_s), min(limits[1], sheet.high))
+
+    def highest_field_t(self) -> float:
+        """What magnet and limits allow, tesla; 0 without a magnet."""
+        if self.field is None or self.devices.magnet is None:
+            return 0.0
+        reach_t = self.devices.magnet.limits.current_a * self.field.tesla_per_ampere
+        return reach_t if self.limits.field_t is None else min(reach_t, self.limits.field_t)
 
 
-def _places(cells: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-    """Slot and column of each cell. ValueError for what is no place of the matrix."""
+def places_of(cells: tuple[str, ...]) -> list[tuple[int, int]]:
+    """The two numbers of each place. ValueError for what is none."""
     found: list[tuple[int, int]] = []
     for text in cells:
         match = _PLACE.fullmatch(text.replace(" ", ""))
         first = (int(match[1]), int(match[2])) if match else (0, 0)
         last = (int(match[3]), int(match[4])) if match and match[3] else first
-        if not (1 <= first[1] <= _COLUMNS and first[0] == last[0] and first[1] <= last[1] <= _COLUMNS):
+        if not match or first[0] != last[0] or first[1] > last[1]:
             raise ValueError(
-                f"{text!r}: want slot!column or slot!column:slot!column on one card, slots 1 to {_SLOTS}, "
-                f"columns 1 to {_COLUMNS}"
+                f"{text!r}: want slot!column (word!bit on a board) or a range of them on one card"
             )
         found += [(first[0], column) for column in range(first[1], last[1] + 1)]
-    return tuple(found)
+    return found

@@ -94,7 +94,8 @@ class Capabilities:
 
     `domain` gives each cell the index of the group that one array-scope reset reaches, shape (cells,);
     None means that all cells form one domain. `reset` is the operation that brings any state back to R0: a
-    field, or for bipolar cells a pulse of the other polarity.
+    field, or for bipolar cells a pulse of the other polarity. `set_amplitude_v` reaches from below the first
+    state's threshold to above the last one's at `set_width_s`: what a staircase covers.
     """
 
     chip_id: str
@@ -106,6 +107,7 @@ class Capabilities:
     reset: Operation | None
     reset_scope: Scope
     set_width_s: float
+    set_amplitude_v: Range = Range(0.35, 0.85)
     topology: str = "isolated"
     field_t: Range | None = None
     domain: NDArray[np.int32] | None = field(default=None, compare=False)

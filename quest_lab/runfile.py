@@ -106,6 +106,15 @@ class Run:
             columns = _joined(columns, table.spill.name)
         return pandas.DataFrame(columns)
 
+    def rows(self, name: str) -> int:
+        """Whole rows of a table without texts."""
+        return self._whole_rows(schema.TABLES[name])
+
+    def slice(self, name: str, first: int, stop: int) -> dict[str, NDArray[Any]]:
+        """Rows first .. stop - 1 of a table without texts, a column each: for files larger than memory."""
+        group = self._file["entry"][name]
+        return {column.name: group[column.name][first:stop] for column in schema.TABLES[name].columns}
+
     @property
     def results(self) -> list[str]:
         """Names of the results."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from quest_lab.clock import Clock, VirtualClock
 from quest_lab.device import Cells, Device
 from quest_lab.errors import BadInput, Interrupted
+from quest_lab.examples import example_benches
 from quest_lab.limits import Limited, Limits
 from quest_lab.record import Recorded, RunWriter
 
@@ -93,40 +94,10 @@ def _open_domain_wall(cells: int, seed: int, cells_file: Path | None) -> tuple[D
     return SimulatedChip(array, clock), clock
 
 
-def _open_virtual(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
-    from quest_lab.virtual_bench import open_virtual_bench
-
-    return open_virtual_bench(cells=cells, seed=seed, cells_file=cells_file)
-
-
-def _open_arcone(*, magnet: bool) -> _Opener:
-    def open_(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
-        from quest_lab.virtual_arcone import open_virtual_arcone
-
-        return open_virtual_arcone(magnet=magnet, cells=cells, seed=seed, cells_file=cells_file)
-
-    return open_
-
-
-def _open_other(name: str) -> _Opener:
-    def open_(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
-        from quest_lab.virtual_benches import VIRTUAL_BENCHES
-
-        return VIRTUAL_BENCHES[name](cells=cells, seed=seed, cells_file=cells_file)
-
-    return open_
-
-
-BENCHES: Mapping[str, tuple[_Opener, int]] = {  # name: opener, cells by default
+BENCHES: Mapping[str, tuple[_Opener, int]] = {  # simulated chips by name: opener, cells by default
     "scaled": (_open_chip("scaled"), 4096),
     "lab": (_open_chip("lab"), 4096),
     "domain-wall": (_open_domain_wall, 4096),
-    "virtual": (_open_virtual, 16),
-    "virtual-2700": (_open_other("virtual-2700"), 16),
-    "virtual-fast": (_open_other("virtual-fast"), 6),
-    "virtual-source-meter": (_open_other("virtual-source-meter"), 6),
-    "arc-one": (_open_arcone(magnet=False), 16),
-    "arc-one-magnet": (_open_arcone(magnet=True), 16),
 }
 
 
@@ -135,7 +106,7 @@ def open_bench(
     name: str | Path,
     *,
     cells: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     cells_file: Path | str | None = None,
     run: Path | str | RunWriter | None = None,
     kind: str = "session",
@@ -150,15 +121,16 @@ def open_bench(
 ) -> Iterator[Session]:
     """A session on the bench `name`; outputs are off and everything is closed however the block is left.
 
-    `name`: one of BENCHES, or the path of a bench file (`.toml`): then its simulated twin, or with
-    `hardware=True` its instruments, if they answer as the file says. `run`: a path starts a run file (of
-    `kind`, `title`, `settings`) and finishes it, or with `resume` goes on with one that was cut off; a
-    RunWriter stays its owner's. `log_wire`: keep every exchange with the instruments in the run's `visa`
-    table (default: on hardware). Raises BadInput for an
+    `name`: one of BENCHES, or a bench file by its path (`.toml`) or, of the examples, by its name: then its
+    simulated twin, or with `hardware=True` its instruments, if they answer as the file says. `cells` (of a bench
+    file, at most those wired) and `seed` go before what a bench file says of its twin; elsewhere the seed is 0
+    by default. `run`: a path starts a run file (of `kind`, `title`, `settings`) and finishes it, or with
+    `resume` goes on with one that was cut off; a RunWriter stays its owner's. `log_wire`: keep every exchange
+    with the instruments in the run's `visa` table (default: on hardware). Raises BadInput for an
     unknown name, naming the known ones.
     """
-    chosen = _choose(name, cells, hardware=hardware)
-    stop = Stop()
+    chosen = _choose(name, cells, seed, hardware=hardware)
+    stop, seed = Stop(), chosen.seed
     with ExitStack() as stack:
         if isinstance(run, Path | str):
             said = {**chosen.said, "seed": seed, **(settings or {})}
@@ -171,7 +143,7 @@ def open_bench(
                 )  # fmt: skip
             stack.enter_context(run)
         wire = run if (hardware if log_wire is None else log_wire) else None
-        bare, clock = chosen.open(seed, None if cells_file is None else Path(cells_file), wire)
+        bare, clock = chosen.open(None if cells_file is None else Path(cells_file), wire)
         stack.callback(switch_off, bare)
         device: Device = Limited(bare, limits)
         if chosen.limits is not None:
@@ -189,49 +161,65 @@ def is_bench_file(name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A bench, not open yet: how to open it, what a run says of it, its own limits."""
+    """A bench, not open yet: how to open it, its seed, what a run says of it, its own limits."""
 
-    open: Callable[[int, Path | None, RunWriter | None], tuple[Device, Clock]]
+    open: Callable[[Path | None, RunWriter | None], tuple[Device, Clock]]
+    seed: int
     said: Mapping[str, Any]
     origin: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
 
 
-def _choose(name: str | Path, cells: int | None, *, hardware: bool) -> _Chosen:
+def _choose(name: str | Path, cells: int | None, seed: int | None, *, hardware: bool) -> _Chosen:
     """The bench of this name, or of the bench file at this path."""
-    name = str(name)
+    name, examples = str(name), example_benches()
     if cells is not None and cells < 1:
         raise BadInput(f"cells={cells}: a bench needs at least 1 cell")
-    if is_bench_file(name):
-        return _choose_file(name, cells, hardware=hardware)
+    if is_bench_file(name) or name in examples:
+        path = examples.get(name, Path(name))
+        return _choose_file(path, bench_name(name), cells, seed, hardware=hardware)
     if name not in BENCHES:
-        known = ", ".join(sorted(BENCHES))
+        known = ", ".join(sorted([*BENCHES, *examples]))
         raise BadInput(f"bench {name!r}: not known; there are {known}, and bench files (.toml)")
     if hardware:
         raise BadInput(f"bench {name!r}: is simulated; --hardware needs a bench file")
     opener, default_cells = BENCHES[name]
-    count = default_cells if cells is None else cells
-    return _Chosen(lambda seed, path, _run: opener(count, seed, path), {"bench": name, "cells": count})
+    count, seed = default_cells if cells is None else cells, seed or 0
+    return _Chosen(lambda path, _run: opener(count, seed, path), seed, {"bench": name, "cells": count})
 
 
-def _choose_file(name: str, cells: int | None, *, hardware: bool) -> _Chosen:
+def bench_name(name: str) -> str:
+    """A bench as runs call it: a bench file without its folder."""
+    return Path(name).name if is_bench_file(name) else name
+
+
+def _choose_file(path: Path, name: str, cells: int | None, seed: int | None, *, hardware: bool) -> _Chosen:
     from quest_lab.benches import bench_limits, chip_id, open_file_bench
     from quest_lab.benchfile import load_bench
 
-    file = load_bench(name)
-    count = file.bench.wiring.wiring().cells
-    if cells not in (None, count):
-        raise BadInput(f"cells={cells}: {file.path.name} wires {count} cells (wiring.cells)")
+    file = load_bench(path)
+    wired = file.bench.cells
+    if hardware and cells not in (None, wired):
+        raise BadInput(f"cells={cells}: {file.path.name} wires {wired} cells, and all of them are there")
+    file = file if hardware else file.with_twin(cells=cells, seed=seed)
+    conditions = file.bench.conditions
 
-    def open_(_seed: int, path: Path | None, run: RunWriter | None) -> tuple[Device, Clock]:
-        if path is not None and hardware:
-            raise BadInput(f"{path}: a file of simulated cells has no meaning on hardware")
+    def open_(cells_file: Path | None, run: RunWriter | None) -> tuple[Device, Clock]:
+        if cells_file is not None and hardware:
+            raise BadInput(f"{cells_file}: a file of simulated cells has no meaning on hardware")
         heard = None if run is None else run.wire
-        return open_file_bench(file, hardware=hardware, cells_file=path, heard=heard)
+        return open_file_bench(file, hardware=hardware, cells_file=cells_file, heard=heard)
 
-    said = {"bench": file.path.name, "cells": count, "hardware": hardware,
-            "chip_id": chip_id(file.bench, hardware=hardware)}  # fmt: skip
-    return _Chosen(open_, said, file.provenance(), bench_limits(file))
+    said = {
+        "bench": name,
+        "cells": file.bench.cells,
+        "hardware": hardware,
+        "chip_id": chip_id(file.bench, hardware=hardware),
+        "temperature_k": conditions.temperature_k,
+        "bias_field_t": conditions.bias_field_t,
+    }
+    chosen_seed = file.bench.twin.seed if seed is None else seed
+    return _Chosen(open_, chosen_seed, said, file.provenance(), bench_limits(file))
 
 
 def switch_off(device: Device) -> None:

@@ -28,12 +28,18 @@ class ArcOne:
     """The board. `strict`: drop writes that follow too closely, which only a virtual clock can tell fairly."""
 
     def __init__(
-        self, world: World, *, firmware: tuple[int, int] = (8, 1), strict: bool = True, boot_s: float = BOOT_S
+        self,
+        world: World,
+        *,
+        firmware: tuple[int, int] = (8, 1),
+        strict: bool = True,
+        boot_s: float = BOOT_S,
+        read_s: float = READ_S,
     ) -> None:
         self.world, self.firmware = world, firmware
         self.commands: deque[str] = deque(maxlen=1000)  # carried out, fields joined by blanks, newest last
         self.executed = 0
-        self._strict, self._boot_s = strict, boot_s
+        self._strict, self._boot_s, self._read_s = strict, boot_s, read_s
         self._line = b""
         self._fields: list[str] = []
         self._last_write = self._up_at = -math.inf
@@ -126,7 +132,7 @@ class ArcOne:
         if volts < 0.0 and self._mode != FOUR_POINT_NEGATIVE:
             raise ValueError(f"reading at {volts} V needs mode {FOUR_POINT_NEGATIVE}")
         self._join(world.meter, (word, bit), volts)
-        volts, ampere = world.measure(volts, math.inf, READ_S)
+        volts, ampere = world.measure(volts, math.inf, self._read_s)
         self._part(world.meter)
         return struct.pack("<f", volts / ampere)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
 from numpy.typing import NDArray
 
 from quest_lab.errors import BadInput
@@ -54,11 +55,16 @@ class CellFile:
         }  # fmt: skip
         self._temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) if path is None else None
         self.path = Path(self._temporary.name) / "chip.cells" if self._temporary else Path(path or "")
+        self._lock = None if self._temporary else _held(self.path)
         self.fresh = not self.path.exists()
-        if self.fresh:
-            self._lay_out()
-        else:
-            self._check_header()
+        try:
+            if self.fresh:
+                self._lay_out()
+            else:
+                self._check_header()
+        except BaseException:
+            self._release()
+            raise
         self._map: np.memmap[Any, Any] | None = np.memmap(self.path, np.uint8, "r+")  # one map, one handle
 
     @property
@@ -88,6 +94,11 @@ class CellFile:
         self._map = None
         if self._temporary:
             self._temporary.cleanup()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def _bytes(self) -> int:
@@ -117,6 +128,17 @@ class CellFile:
                 raise BadInput(f"{self.path}: {key} is {there.get(key)!r}, this chip wants {want!r}")
         if (size := self.path.stat().st_size) != self._bytes:
             raise BadInput(f"{self.path}: {size} bytes, want {self._bytes} bytes: truncated")
+
+
+def _held(path: Path) -> BaseFileLock:
+    """The lock of this file of cells. BadInput if another program drives them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{path}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BadInput(f"{path}: another program drives these cells (it holds {lock.lock_file})") from None
+    return lock
 
 
 def _padded(nbytes: int) -> int:

@@ -12,6 +12,7 @@ class Coil:
     tesla_per_ampere: float = 0.02
     slew_a_per_s: float = 3600.0  # 36 V over 10 mH
     coil_ohm: float = 0.4
+    standing_t: float = 0.0  # of something else than the coil, always there
 
 
 class Magnet:
@@ -31,19 +32,19 @@ class Magnet:
 
     def field_t(self, now: float) -> float:
         """Field at the chip at `now`."""
-        return self.current_a(now) * self.coil.tesla_per_ampere
+        return self.current_a(now) * self.coil.tesla_per_ampere + self.coil.standing_t
 
     def flat_top_s(self, now: float) -> float:
         """How long the current has been at its set point."""
         return max(now - self._arrives, 0.0)
 
-    def aim(self, target_a: float, now: float) -> None:
-        """Move towards `target_a` from wherever the current is."""
+    def aim(self, target_a: float, now: float, ramp_s: float = 0.0) -> None:
+        """Move towards `target_a` from wherever the current is, in no less than `ramp_s`."""
         if target_a == self.target_a:
             return
         self._from_a = self.current_a(now)
         self._set_at, self.target_a = now, target_a
-        self._arrives = now + abs(target_a - self._from_a) / self.coil.slew_a_per_s
+        self._arrives = now + max(abs(target_a - self._from_a) / self.coil.slew_a_per_s, ramp_s)
 
     def cut(self, now: float) -> None:
         """The supply's output opens: no current any more."""

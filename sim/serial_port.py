@@ -1,11 +1,8 @@
-"""The client's end of a virtual board's serial line: in process with faults, or as a pseudo terminal."""
+"""The client's end of a virtual board's serial line in this process, with faults."""
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from quest_lab.clock import Clock
@@ -68,6 +65,11 @@ class MemoryPort:
     def close(self) -> None:
         self.closed = True
 
+    def opened(self) -> MemoryPort:
+        """The port again, for the next program."""
+        self.closed = False
+        return self
+
     def _deliver(self, reply: bytes, executed: bool) -> None:
         fault = self._fault(self.board.commands[-1], _ON_REPLIES) if executed else FaultKind.NONE
         if fault is FaultKind.REPLY_LATE:
@@ -83,40 +85,3 @@ class MemoryPort:
                 fault.count -= 1
                 return fault.kind
         return FaultKind.NONE
-
-
-class PseudoTerminal:
-    """A board behind a real serial device of this machine, for any program; not on Windows.
-
-    Open `address` with any terminal or `serial.Serial`. What is written within one scheduling slice may reach
-    the board as one write, so it should not be strict about the time between writes.
-    """
-
-    def __init__(self, board: Board) -> None:
-        import tty
-
-        self._board = board
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        self.address = os.ttyname(self._slave)
-        self._thread = threading.Thread(target=self._serve, name=f"board on {self.address}", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Hang up and wait until the board has finished with what it received."""
-        if self._slave < 0:
-            return
-        slave, self._slave = self._slave, -1
-        os.write(slave, _HANG_UP)
-        self._thread.join(timeout=5.0)
-        os.close(slave)
-        os.close(self._master)
-
-    def _serve(self) -> None:
-        with suppress(OSError):  # the far end is gone
-            while _HANG_UP not in (data := os.read(self._master, 4096)):
-                if reply := self._board.receive(data):
-                    os.write(self._master, reply)
-
-
-_HANG_UP = b"\x04\x04\x04"  # from `close` to the thread: no board is sent this

@@ -1,4 +1,4 @@
-"""The virtual instruments served to any program: one TCP port each, and (POSIX) one pseudo-terminal each.
+"""A virtual laboratory served to any program: a TCP port, and (POSIX) a pseudo-terminal for each instrument.
 
 One thread handles one message at a time, in the order in which they come (see `arrivals`); whatever had been
 sent before a wait of the timekeeper is done before it.
@@ -9,16 +9,16 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from quest_lab.clock import RunningClock
 from quest_lab.errors import BadInput
 from quest_lab.sim.arrivals import Arrivals
-from quest_lab.sim.streams import Stream, TcpStream, Terminal, terminals_exist
+from quest_lab.sim.laboratory import Laboratory
+from quest_lab.sim.streams import Messages, Stream, Talk, TcpStream, Terminal, terminals_exist
 from quest_lab.sim.timekeeper import Timekeeper
-from quest_lab.sim.virtual import Laboratory
 from quest_lab.sim.wire import Wire
 
 LOOPBACK = "127.0.0.1"
@@ -29,27 +29,42 @@ _TURN_S = 0.5  # Windows: Ctrl-C does not interrupt a select
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one virtual instrument answers."""
+    """Where one virtual instrument answers. `bare`: a board, which pyserial opens without VISA."""
 
     instrument: str
     host: str
     port: int
     path: str | None = None  # of its pseudo-terminal
+    bare: bool = False
 
     @property
     def tcp(self) -> str:
         """VISA resource: raw socket."""
-        return f"TCPIP::{self.host}::{self.port}::SOCKET"
+        return self._socket if self.bare else f"TCPIP::{self.host}::{self.port}::SOCKET"
 
     @property
     def serial(self) -> str:
         """VISA resource of pyvisa-py: a serial line over the same port."""
-        return f"ASRLsocket://{self.host}:{self.port}::INSTR"
+        return self._socket if self.bare else f"ASRL{self._socket}::INSTR"
 
     @property
     def terminal(self) -> str | None:
         """VISA resource: serial line by its path."""
-        return self.path and f"ASRL{self.path}::INSTR"
+        return self.path if self.bare else self.path and f"ASRL{self.path}::INSTR"
+
+    @property
+    def _socket(self) -> str:
+        return f"socket://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """One instrument: its name, its address in the laboratory, and what talks with a new client."""
+
+    name: str
+    address: str
+    talk: Callable[[], Talk]
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,7 @@ class Door:
     """A port on which clients of one instrument knock."""
 
     listener: socket.socket
-    wire: Wire
+    outlet: Outlet
 
 
 class Server:
@@ -70,25 +85,26 @@ class Server:
         self, laboratory: Laboratory, *, host: str = LOOPBACK, port: int = FIRST_PORT, terminals: bool = True
     ) -> None:
         self.laboratory = laboratory
-        lock = next(iter(laboratory.wires.values())).lock
-        self._clock_wire = Wire(Timekeeper(laboratory.world.clock), lock)
-        wires = [*laboratory.wires.values(), self._clock_wire]
+        self._outlets = [*_instruments(laboratory), _timekeeper(laboratory)]
         self._arrivals: Arrivals[Stream | Door | None] = Arrivals()
-        self._streams: set[Stream] = set()
+        self._streams: dict[Stream, Outlet] = {}
         self._stopping = False
-        listeners = _listen(host, port, len(wires))
+        listeners = _listen(host, port, len(self._outlets))
         self._wake, woken = socket.socketpair()
         self._arrivals.add(woken, None)
         self._sockets = [*listeners, self._wake, woken]
-        for listener, wire in zip(listeners, wires, strict=True):
-            self._arrivals.add(listener, Door(listener, wire))
-        lines = [self._terminal(wire) for wire in wires] if terminals and terminals_exist() else []
-        self._places = _places(listeners, wires, [line.path for line in lines])
+        for listener, outlet in zip(listeners, self._outlets, strict=True):
+            self._arrivals.add(listener, Door(listener, outlet))
+        with_lines = terminals and terminals_exist()
+        lines = [self._terminal(outlet) for outlet in self._outlets] if with_lines else []
+        self._places = _places(listeners, self._outlets, [line.path for line in lines])
 
     @property
     def places(self) -> dict[str, Place]:
         """Where each instrument answers, by its VISA address in the laboratory."""
-        return dict(zip(self.laboratory.wires, self._places, strict=False))
+        return {
+            outlet.address: place for outlet, place in zip(self._outlets[:-1], self._places, strict=False)
+        }
 
     @property
     def clock(self) -> Place:
@@ -132,7 +148,7 @@ class Server:
             stream = self._accept(one) if isinstance(one, Door) else one
             if stream is None:
                 continue
-            if stream.wire is self._clock_wire:
+            if self._streams[stream] is self._outlets[-1]:
                 waits.append(stream)
             else:
                 self._pump(stream)
@@ -151,21 +167,21 @@ class Server:
             return None
         finally:
             self._arrivals.again(door.listener)
-        return self._add(TcpStream(connection, door.wire))
+        return self._add(TcpStream(connection, door.outlet.talk()), door.outlet)
 
-    def _terminal(self, wire: Wire) -> Terminal:
-        line = Terminal(wire)
-        self._add(line)
+    def _terminal(self, outlet: Outlet) -> Terminal:
+        line = Terminal(outlet.talk())
+        self._add(line, outlet)
         return line
 
-    def _add(self, stream: Stream) -> Stream:
-        self._streams.add(stream)
+    def _add(self, stream: Stream, outlet: Outlet) -> Stream:
+        self._streams[stream] = outlet
         self._arrivals.add(stream, stream)
         return stream
 
     def _drop(self, stream: Stream) -> None:
         self._arrivals.drop(stream)
-        self._streams.discard(stream)
+        self._streams.pop(stream, None)
         stream.close()
 
 
@@ -183,11 +199,33 @@ def serving(laboratory: Laboratory, *, port: int = 0, terminals: bool = False) -
         server.close()
 
 
-def _places(listeners: list[socket.socket], wires: list[Wire], paths: list[str]) -> list[Place]:
-    names = [type(wire.instrument).__name__ for wire in wires]
-    given: list[str | None] = [*paths] or [None] * len(wires)
+def served_places(addresses: Sequence[str], bare: Container[str], host: str, port: int) -> dict[str, Place]:
+    """Where a server in another process has put the instruments of these addresses, in its order."""
+    return {a: Place("", host, port + i, bare=a in bare) for i, a in enumerate(addresses)}
+
+
+def _instruments(laboratory: Laboratory) -> Iterator[Outlet]:
+    for address, wire in laboratory.wires.items():
+        yield Outlet(type(wire.instrument).__name__, address, _talker(wire))
+    if (one := laboratory.virtual_board) is not None:
+        yield Outlet(type(one.board).__name__, one.address, lambda: one.board.receive, bare=True)
+
+
+def _timekeeper(laboratory: Laboratory) -> Outlet:
+    return Outlet("Timekeeper", "", _talker(Wire(Timekeeper(laboratory.world))))
+
+
+def _talker(wire: Wire) -> Callable[[], Talk]:
+    return lambda: Messages(wire).feed
+
+
+def _places(listeners: list[socket.socket], outlets: list[Outlet], paths: list[str]) -> list[Place]:
+    given: list[str | None] = [*paths] or [None] * len(outlets)
     ends = [listener.getsockname() for listener in listeners]
-    return [Place(name, end[0], end[1], path) for name, end, path in zip(names, ends, given, strict=True)]
+    return [
+        Place(outlet.name, end[0], end[1], path, outlet.bare)
+        for outlet, end, path in zip(outlets, ends, given, strict=True)
+    ]
 
 
 def _listen(host: str, port: int, count: int) -> list[socket.socket]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from quest_lab.sim.wire import LinkClosed, Wire
 
@@ -18,10 +19,12 @@ LONGEST_MESSAGE = 1 << 20
 _END = re.compile(rb"[\r\n]")
 
 
+Talk: TypeAlias = Callable[[bytes], bytes]
+"""What an instrument does with bytes that come, and what it sends in return. Raises LinkClosed."""
+
+
 class Stream(Protocol):
     """One end of a line."""
-
-    wire: Wire
 
     def fileno(self) -> int: ...
 
@@ -54,13 +57,12 @@ class Messages:
 class TcpStream:
     """A client's TCP connection."""
 
-    def __init__(self, connection: socket.socket, wire: Wire) -> None:
+    def __init__(self, connection: socket.socket, talk: Talk) -> None:
         connection.setblocking(False)
         connection.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
         )  # else a second reply waits for an ACK
-        self._connection, self.wire = connection, wire
-        self._messages = Messages(wire)
+        self._connection, self._talk = connection, talk
 
     def fileno(self) -> int:
         return self._connection.fileno()
@@ -73,7 +75,7 @@ class TcpStream:
         except OSError:
             return False
         try:
-            self._connection.sendall(self._messages.feed(chunk))
+            self._connection.sendall(self._talk(chunk))
         except (LinkClosed, OSError):  # among them: full, because the client never reads
             return False
         return bool(chunk)
@@ -88,22 +90,21 @@ class Terminal:
     Its far end stays open here, so clients may come and go. What nobody reads is lost, as without handshake.
     """
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, talk: Talk) -> None:
         import tty  # not on Windows
 
-        self.wire = wire
         self._near, self._far = os.openpty()
         tty.setraw(self._far)  # no echo, no translation of line ends
         os.set_blocking(self._near, False)
         self.path = os.ttyname(self._far)
-        self._messages = Messages(wire)
+        self._talk = talk
 
     def fileno(self) -> int:
         return self._near
 
     def pump(self) -> bool:
         with suppress(BlockingIOError, LinkClosed):  # a cut serial line is only silent
-            replies = self._messages.feed(os.read(self._near, CHUNK))
+            replies = self._talk(os.read(self._near, CHUNK))
             if replies:
                 os.write(self._near, replies)
         return True

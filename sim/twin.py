@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from quest_lab import seeds
+from quest_lab.benchdevices import Board, Probe
 from quest_lab.benchfile import BenchFile
 from quest_lab.benchmodel import Bench
 from quest_lab.clock import Clock, VirtualClock
 from quest_lab.sim.agilent33500 import Agilent33500
+from quest_lab.sim.arcone import ArcOne
+from quest_lab.sim.array import SimulatedCells
 from quest_lab.sim.cells import CellArray
+from quest_lab.sim.domain_wall import DomainWall
+from quest_lab.sim.domain_wall_cells import DomainWallArray
 from quest_lab.sim.keithley2400 import Keithley2400
+from quest_lab.sim.keithley2450 import Keithley2450
+from quest_lab.sim.keithley2700 import Keithley2700
 from quest_lab.sim.keithley7001 import Keithley7001
 from quest_lab.sim.kepco import Kepco
+from quest_lab.sim.keysight81160a import Keysight81160A
+from quest_lab.sim.laboratory import Laboratory, VirtualBoard
+from quest_lab.sim.lakeshore425 import LakeShore425
 from quest_lab.sim.magnet import Coil
+from quest_lab.sim.serial_port import MemoryPort
 from quest_lab.sim.skmtj import SkMTJ
-from quest_lab.sim.virtual import Laboratory
 from quest_lab.sim.visa import virtual_library
 from quest_lab.sim.wire import Instrument, Wire
 from quest_lab.sim.world import Limits, World
+from quest_lab.sim.yokogawa_gs200 import YokogawaGS200
 
 MODELS: Mapping[str, Callable[[World], Instrument]] = {
     "agilent33500": Agilent33500,
+    "keysight81160a": Keysight81160A,
     "keithley2400": Keithley2400,
+    "keithley2450": Keithley2450,
     "keithley7001": Keithley7001,
+    "keithley2700": Keithley2700,
     "kepco_bop": Kepco,
+    "yokogawa_gs200": YokogawaGS200,
+    "lakeshore425": LakeShore425,
 }
+ANALOGUE_SWITCH_S = 10e-6  # of a board, instead of relays; assumed
+BOOT_SHARE = 0.1  # of what the file says: in real time a busy machine may run a board late
 
 
 def twin_laboratory(
@@ -36,29 +55,18 @@ def twin_laboratory(
     bench, clock = file.bench, clock or VirtualClock()
     own = bench.twin.cells_file
     path = cells_file or (file.path.parent / own if own else None)
-    wiring = bench.wiring.wiring()
-    array = CellArray(
-        SkMTJ.preset(bench.twin.preset),
-        wiring.cells,
-        seed=bench.twin.seed,
-        path=path,
-        chip_id=twin_id(bench),
-    )
     world = World(
-        array,
+        _cells(bench, path),
         clock,
-        wiring,
-        path=bench.signal_path.signal_path(),
+        bench.joined(),
+        path=bench.path.signal_path(),
         coil=_coil(bench),
         limits=_limits(bench),
         meter_noise=seeds.generator(bench.twin.seed, "meter noise") if meter_noise else None,
     )
-    wires: dict[str, Wire] = {}
-    for section in bench.devices.named().values():
-        instrument = MODELS[section.driver](world)
-        instrument.scpi.identity = identity(section.identity, instrument.scpi.identity)
-        wires[section.address] = Wire(instrument)
-    return Laboratory(world, wires, virtual_library(wires, clock))
+    world.probed = 0 if isinstance(bench.devices.switch, Probe) else None
+    wires = _wires(bench, world)
+    return Laboratory(world, wires, virtual_library(wires, clock), _board(bench, world))
 
 
 def twin_id(bench: Bench) -> str:
@@ -72,11 +80,48 @@ def identity(wanted: str, model: str) -> str:
     return ",".join([*first, *model.split(",")[len(first) :]])
 
 
+def _cells(bench: Bench, path: Path | None) -> SimulatedCells:
+    preset, kept = bench.twin.preset, {"seed": bench.twin.seed, "path": path, "chip_id": twin_id(bench)}
+    if preset == "domain-wall":
+        return DomainWallArray(DomainWall(), bench.cells, **kept)  # type: ignore[arg-type]  # three kinds of value
+    return CellArray(SkMTJ.preset(preset), bench.cells, **kept)  # type: ignore[arg-type]
+
+
+def _wires(bench: Bench, world: World) -> dict[str, Wire]:
+    wires: dict[str, Wire] = {}
+    lock = threading.RLock()
+    for section in bench.devices.named().values():
+        if isinstance(section, Board):
+            continue
+        instrument = MODELS[section.driver](world)
+        instrument.scpi.identity = identity(section.identity, instrument.scpi.identity)
+        wires[section.address] = Wire(instrument, lock)
+    return wires
+
+
+def _board(bench: Bench, world: World) -> VirtualBoard | None:
+    """The board; in real time, where writes may reach it together, it is not strict about their distance."""
+    section = bench.devices.board
+    if section is None:
+        return None
+    major, minor = section.identity.split(".")
+    simulated = type(world.clock) is VirtualClock
+    board = ArcOne(
+        world,
+        firmware=(int(major), int(minor)),
+        strict=simulated,
+        boot_s=section.reset_s * (1.0 if simulated else BOOT_SHARE),
+        read_s=bench.read.width_s,
+    )
+    return VirtualBoard(section.address, board, MemoryPort(board, world.clock))
+
+
 def _coil(bench: Bench) -> Coil:
+    standing_t = bench.conditions.bias_field_t
     if bench.field is None:
-        return Coil()
+        return Coil(standing_t=standing_t)
     signed = bench.field.polarity * bench.field.tesla_per_ampere
-    return Coil(tesla_per_ampere=signed, coil_ohm=bench.field.coil_resistance_ohm)
+    return Coil(tesla_per_ampere=signed, coil_ohm=bench.field.coil_resistance_ohm, standing_t=standing_t)
 
 
 def _limits(bench: Bench) -> Limits:
@@ -86,4 +131,5 @@ def _limits(bench: Bench) -> Limits:
         cell_v=bench.limits.amplitude_v,
         read_v=bench.limits.read_amplitude_v,
         read_on_s=max(usual.read_on_s, 2.5 * bench.read.width_s),
+        relay_settle_s=ANALOGUE_SWITCH_S if bench.devices.board else usual.relay_settle_s,
     )

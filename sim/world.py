@@ -160,8 +160,8 @@ class World:
         self.meter.counted_to = self.clock.now()
         return volts, ampere
 
-    def aim_magnet(self, on: bool, target_a: float) -> None:
-        """The magnet's supply is on or off and steers to this current."""
+    def aim_magnet(self, on: bool, target_a: float, ramp_s: float = 0.0) -> None:
+        """The magnet's supply is on or off and steers to this current, no faster than within `ramp_s`."""
         self._account_magnet()
         now = self.clock.now()
         if self.magnet_on and not on:
@@ -169,7 +169,7 @@ class World:
                 self.violate(f"magnet opened at {ampere:.3g} A")
             self.magnet.cut(now)
         elif on:
-            self.magnet.aim(target_a, now)
+            self.magnet.aim(target_a, now, ramp_s)
         self.magnet_on = on
 
     def violate(self, what: str) -> None:

@@ -9,13 +9,19 @@ from functools import cache
 import numpy as np
 import pytest
 
+from quest_lab.benches import control, site_of
+from quest_lab.benchfile import BenchFile, parse_bench
 from quest_lab.characterization import Characterization
-from quest_lab.clock import VirtualClock
+from quest_lab.clock import Clock, VirtualClock
+from quest_lab.examples import example_benches
+from quest_lab.instruments.bench import BenchDevice
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.session import Session
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
+from quest_lab.sim.laboratory import Laboratory
 from quest_lab.sim.skmtj import SkMTJ
+from quest_lab.sim.twin import twin_laboratory
 
 CELLS = 240
 QUICK = CharacterizeSettings(confidence=0.06, repeats=2, max_cycles=40)
@@ -72,3 +78,47 @@ def restricted(characterized: Callable[[SkMTJ], Characterization]) -> Callable[.
         return replace(found, **few)
 
     return make
+
+
+def example_file(name: str, *changes: tuple[str, str], cells: int | None = None, seed: int = 1) -> BenchFile:
+    """An example bench with other words (each must be there), fewer cells, another seed."""
+    path = example_benches()[name]
+    text = path.read_text(encoding="utf-8")
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after, 1)
+    return parse_bench(text, path).with_twin(cells=cells, seed=seed)
+
+
+@pytest.fixture(scope="session")
+def example() -> Callable[..., BenchFile]:
+    """example(name, *changes, cells=, seed=): an example bench with other words."""
+    return example_file
+
+
+@pytest.fixture
+def virtual() -> Iterator[Callable[..., tuple[BenchFile, Laboratory]]]:
+    """virtual(name, *changes, cells=, seed=, ...): an example's file and its twin, closed at the end."""
+    made: list[Laboratory] = []
+
+    def make(
+        name: str = "slow-matrix",
+        *changes: tuple[str, str],
+        cells: int | None = None,
+        seed: int = 1,
+        meter_noise: bool = False,
+        clock: Clock | None = None,
+    ) -> tuple[BenchFile, Laboratory]:
+        file = example_file(name, *changes, cells=cells, seed=seed)
+        made.append(twin_laboratory(file, meter_noise=meter_noise, clock=clock))
+        return file, made[-1]
+
+    yield make
+    for laboratory in made:
+        laboratory.close()
+
+
+@pytest.fixture(scope="session")
+def drive() -> Callable[..., BenchDevice]:
+    """drive(file, laboratory, front): the drivers of this file on that laboratory, set up."""
+    return lambda file, lab, front="in process": control(file, site_of(file, lab, front))[0]

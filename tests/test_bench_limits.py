@@ -10,15 +10,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quest_lab.benches import bench_limits
+from quest_lab.benches import bench_limits, control, site_of
 from quest_lab.benchfile import BenchFile, parse_bench
 from quest_lab.device import Device, FieldPulse, Operation, ReadPulse, VoltagePulse
 from quest_lab.errors import QuestLabError
-from quest_lab.instruments.assemble import assemble, connect_all
 from quest_lab.limits import Limited
 from quest_lab.sim.cells import CellArray
+from quest_lab.sim.laboratory import Laboratory
 from quest_lab.sim.twin import twin_laboratory
-from quest_lab.sim.virtual import Laboratory
 
 SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
 CELLS = 4
@@ -35,6 +34,7 @@ def files(draw: st.DrawFn) -> BenchFile:
     changes = [
         ('["1!1:1!10", "2!1:2!6"]', f'["1!1:1!{CELLS}"]'),
         ('amplitude = "1.0 V"', f'amplitude = "{reach_v} V"'),
+        ('["0.35 V", "0.85 V"]', f'["{0.1 * reach_v} V", "{0.8 * reach_v} V"]'),
         ('read_amplitude = "0.1 V"', f'read_amplitude = "{read_v} V"'),
         ('[read]\namplitude = "0.1 V"', f'[read]\namplitude = "{read_v} V"'),
         ("attenuation = 1.0", f"attenuation = {draw(st.floats(0.05, 1.0))}"),
@@ -90,18 +90,11 @@ class Witness:
 def controlled(file: BenchFile) -> Iterator[tuple[Laboratory, Witness, Device]]:
     laboratory = twin_laboratory(file)
     witness = Witness(laboratory.world.array)
-    made = assemble(
-        file,
-        connect_all(file, laboratory.library),
-        laboratory.world.clock,
-        chip_id="c",
-        release=laboratory.close,
-    )
-    made.device.set_up()
+    device, _ = control(file, site_of(file, laboratory))
     try:
-        yield laboratory, witness, made.device
+        yield laboratory, witness, device
     finally:
-        made.device.close()
+        device.close()
 
 
 def do(device: Device, step: Operation | ReadPulse, cells: list[int], then_read: bool) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from quest_lab.benchcheck import Finding, check_bench
-from quest_lab.benches import Site
 from quest_lab.benchfile import load_bench
 from quest_lab.cli import main
+from quest_lab.examples import example_benches
+from quest_lab.instruments.connect import Site
+from quest_lab.sim.laboratory import Laboratory
 from quest_lab.sim.twin import twin_laboratory
-from quest_lab.sim.virtual import Laboratory
 from quest_lab.sim.wire import Fault, FaultKind
 
 SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
@@ -40,6 +41,15 @@ def test_a_sound_bench_has_nothing_wrong(lab: Laboratory) -> None:
     assert [f for f in found if not f.right] == []
     assert sum(f.what.startswith("cell ") for f in found) == 16
     assert lab.world.violations == []
+
+
+@pytest.mark.parametrize("name", sorted(example_benches()))
+def test_the_twin_of_every_example_is_sound(name: str) -> None:
+    file = load_bench(example_benches()[name])
+    found = check_bench(file)
+    assert [f for f in found if not f.right] == []
+    assert sum(f.what.startswith("cell ") for f in found) == file.bench.cells
+    assert sum("arcone" in f.what or " at " in f.what for f in found) >= len(file.bench.devices.named())
 
 
 def test_nothing_is_pulsed_and_nothing_stays_on(lab: Laboratory) -> None:

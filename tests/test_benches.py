@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 
 from quest_lab import open_bench, open_run
-from quest_lab.benches import locked, open_file_bench
+from quest_lab.benches import control, locked, open_file_bench, site_of
 from quest_lab.benchfile import BenchFile, load_bench, parse_bench
 from quest_lab.clock import WallClock
 from quest_lab.device import FieldPulse, VoltagePulse
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
+from quest_lab.sim.laboratory import Laboratory
 from quest_lab.sim.twin import twin_laboratory
-from quest_lab.sim.virtual import Laboratory
-from quest_lab.virtual_bench import open_virtual_bench
 
 SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
 PULSER, METER, MAGNET = "GPIB0::10::INSTR", "GPIB0::24::INSTR", "GPIB0::6::INSTR"
@@ -109,17 +108,6 @@ def test_limits_of_the_file_are_refused_by_its_name() -> None:
             session.device.read(CELLS, type(session.device.capabilities.read)(0.2, 0.02))
 
 
-def test_the_twin_is_the_virtual_bench_where_both_say_the_same() -> None:
-    mine, _ = open_file_bench(bench(('limits = { open_circuit = "1.0 V" }', ""), ("seed = 1", "seed = 7")))
-    theirs, _ = open_virtual_bench(seed=7)
-    for device in (mine, theirs):
-        device.apply(device.capabilities.reset, CELLS)
-    ours = [d.apply(PULSE, CELLS, then_read=True).expect_reading().resistance_ohm for d in (mine, theirs)]
-    np.testing.assert_allclose(ours[0], ours[1], rtol=0.02)
-    mine.close()
-    theirs.close()
-
-
 @pytest.mark.parametrize("sign", [1, -1])
 def test_both_polarities_reset(sign: int) -> None:
     device, _ = open_file_bench(bench(("polarity = 1", f"polarity = {sign}")))
@@ -143,16 +131,37 @@ def test_the_twins_cells_can_survive_it(tmp_path: Path) -> None:
     first.close()
 
 
-def test_another_number_of_cells_than_wired_is_refused() -> None:
+def test_more_cells_than_wired_are_refused_and_fewer_are_another_chip() -> None:
     with (
-        pytest.raises(BadInput, match=r"cells=8: slow-matrix.toml wires 16 cells"),
-        open_bench(SLOW, cells=8),
+        pytest.raises(BadInput, match=r"cells=17: slow-matrix.toml wires 16 cells"),
+        open_bench(SLOW, cells=17),
     ):
+        pass
+    with open_bench(SLOW, cells=8) as session:
+        assert session.device.capabilities.cells == 8
+        assert session.device.capabilities.chip_id == "skmtj-die-7-8-seed1-twin"
+
+
+def test_on_hardware_all_cells_are_there() -> None:
+    with pytest.raises(BadInput, match="cells=8"), open_bench(SLOW, cells=8, hardware=True):
         pass
 
 
+def test_an_example_opens_by_its_name_as_by_its_path() -> None:
+    for name in ("slow-matrix", SLOW):
+        with open_bench(name) as session:
+            assert (session.device.capabilities.chip_id, session.seed) == ("skmtj-die-7-twin", 1)
+
+
+def test_conditions_are_in_the_runs_settings(tmp_path: Path) -> None:
+    with open_bench("slow-matrix", cells=2, run=tmp_path / "r.h5"):
+        pass
+    with open_run(tmp_path / "r.h5") as run:
+        assert (run.settings["temperature_k"], run.settings["bias_field_t"]) == (295.0, 0.0)
+
+
 def test_hardware_needs_a_bench_file() -> None:
-    with pytest.raises(BadInput, match="'virtual': is simulated"), open_bench("virtual", hardware=True):
+    with pytest.raises(BadInput, match="'lab': is simulated"), open_bench("lab", hardware=True):
         pass
 
 
@@ -238,19 +247,10 @@ def test_a_displayed_load_changes_nothing_at_the_cell() -> None:
 
 def delivered(file: BenchFile, laboratory: Laboratory) -> list[float]:
     """Volts at the cells of one pulse after one read, and nothing the world minds."""
-    from quest_lab.instruments.assemble import assemble, connect_all
-
-    made = assemble(
-        file,
-        connect_all(file, laboratory.library),
-        laboratory.world.clock,
-        chip_id="c",
-        release=laboratory.close,
-    )
-    made.device.set_up()
-    made.device.read(CELLS)
-    made.device.apply(PULSE, CELLS)
+    device, _ = control(file, site_of(file, laboratory))
+    device.read(CELLS)
+    device.apply(PULSE, CELLS)
     volts = [d.volts for d in laboratory.world.delivered]
     assert laboratory.world.violations == []
-    made.device.close()
+    device.close()
     return volts

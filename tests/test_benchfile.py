@@ -39,8 +39,8 @@ def test_every_example_loads(path: Path) -> None:
     assert load_bench(path).bench.name
 
 
-def test_there_is_an_example() -> None:
-    assert len(EXAMPLES) >= 1
+def test_there_are_six_examples() -> None:
+    assert len(EXAMPLES) == 6
 
 
 def test_quantities_are_si_floats_inside() -> None:
@@ -54,7 +54,7 @@ def test_quantities_are_si_floats_inside() -> None:
 
 def test_cells_are_on_the_named_crosspoints() -> None:
     text = changed(('["1!1:1!10", "2!1:2!6"]', '["2!3", "1!1:1!2"]'))
-    wiring = parse_bench(text, SLOW).bench.wiring.wiring()
+    wiring = parse_bench(text, SLOW).bench.joined()
     assert [wiring.crosspoint(1, cell) for cell in range(3)] == [(2, 1, 3), (1, 1, 1), (1, 1, 2)]
     assert [wiring.cell(point) for point in [(2, 2, 3), (1, 2, 2), (1, 2, 3)]] == [0, 2, None]
 
@@ -73,13 +73,13 @@ def test_text_and_hash_are_those_of_the_file() -> None:
         (('id = "skmtj-die-7"', ""), "chip.id: missing key"),
         (('read_amplitude = "0.1 V"', "read_amplitude = 0.1"), "limits.read_amplitude=0.1: has no unit; want V"),
         (('mains = "50 Hz"', 'mains = "50 V"'), "devices.meter.mains='50 V': is in V, which cannot be Hz"),
-        (('"0.1 mA"', '"5 A"'), "compliance='5 A': outside its range, at least 1e-06 A and at most 1 A"),
+        (('"0.1 mA"', '"5 A"'), "compliance='5 A': outside its range, at least 1e-06 A and at most 1.05 A"),
         (('"0.15 T"', '"0.15 Tesl"'), "limits.field='0.15 Tesl': has the unknown unit 'Tesl'; want T"),
         (("attenuation = 1.0", "attenuation = 2"), "signal_path.attenuation=2: input should be less than"),
         (("seed = 1", 'seed = "1"'), "twin.seed='1': input should be a valid integer"),
         (("buffered = false", 'buffered = "no"'), "signal_path.buffered='no'"),
-        (('"agilent33500"', '"ag33"'), "devices.pulser.driver='ag33': input should be 'agilent33500'"),
-        (('"2!1:2!6"', '"3!1"'), "'3!1': want slot!column"),
+        (('"agilent33500"', '"ag33"'), "devices.pulser.driver='ag33': want 'agilent33500', 'keysight81160a'"),
+        (('"2!1:2!6"', '"3!1"'), "'3!1': want slot!column, slots 1 to 2, columns 1 to 10"),
         (('"2!1:2!6"', '"1!3"'), "1!3 is named twice"),
         (("pulser_row = 1", "pulser_row = 2"), "pulser_row and meter_row are both 2"),
         (("polarity = 1", "polarity = 0"), "field.polarity=0"),
@@ -97,6 +97,39 @@ def test_a_mistake_names_its_key_its_value_and_what_is_wanted(
     replacement: tuple[str, str], words: str
 ) -> None:
     assert words in refusal(replacement)
+
+
+@pytest.mark.parametrize(
+    ("name", "replacement", "words"),
+    [
+        ("slow-matrix", ('bandwidth = "10 MHz"', 'bandwidth = "100 kHz"'), "below 7e-06 s, two rise times"),
+        ("slow-matrix", ('bias_field = "0 T"', 'bias_field = "0.1 T"'), "would empty the cells as field.reset=0.1 T"),
+        ("slow-matrix", ("pulser_row = 1", "pulser_row = 5"), "wiring.pulser_row=5: a keithley7001 has rows 1 to 4"),
+        ("slow-matrix", ('["1!1:1!10", "2!1:2!6"]', "16"), "wiring.cells=16: want places like slot!column"),
+        ("slow-matrix", ('preset = "lab"', 'preset = "domain-wall"'), "such cells are emptied by chip.reset"),
+        ("slow-matrix", ('["0.35 V", "0.85 V"]', '["0.35 V", "1.2 V"]'), "chip.set_amplitude=1.2 V: above limits.amp"),
+        ("slow-matrix-2700", ('"2!1:2!8"', '"2!1:2!9"'), "'2!9': want slot!column, slots 1 to 2, columns 1 to 8"),
+        ("fast-pulse", ('"50 ohm"                #', '"infinite" #'), "an 81160A is told 0.3 to 1e+06 ohm"),
+        ("fast-pulse", ('set_width = "20 ns"', 'set_width = "1 ns"'), "outside limits.width=1.5e-09 to 1e-05 s"),
+        ("fast-pulse", ("cells = 6", 'cells = ["1!1"]'), "want how many cells there are with this switch"),
+        ("fast-pulse", ('full_scale = "0.35 T"', 'full_scale = "35 mT"'), "does not hold 0.15 T"),
+        ("fast-pulse", ('full_scale = "0.35 T"', 'full_scale = "1 T"'), "1 T: a 425 has the ranges 0.0035, 0.035"),
+        ("source-meter", ('source_impedance = "0 ohm"', ""), "a 2450 regulates the volts at its terminals"),
+        ("source-meter", ('keithley2450"\naddress', 'keithley2400"\naddress'), "and that is a keithley2400"),
+        ("arc-one", ("[topology]", "[signal_path]\n[topology]"), "a board's volts are volts at the cell"),
+        ("arc-one", ('"1!1:1!16"', '"33!1"'), "'33!1': want word!bit, words 1 to 32"),
+        ("arc-one", ('"-1.0 V"', '"1.0 V"'), "chip.reset.amplitude=1 V: want below 0 V"),
+        ("arc-one", ("reset = {", "# "), "want one of them, the pulse or the field"),
+        ("arc-one", ('identity = "8.1"', 'identity = "eight"'), "devices.board.identity='eight'"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_on_each_bench_is_told(name: str, replacement: tuple[str, str], words: str) -> None:
+    path = next(path for path in EXAMPLES if path.stem == name)
+    text = path.read_text(encoding="utf-8")
+    assert replacement[0] in text
+    with pytest.raises(BadInput) as refused:
+        parse_bench(text.replace(*replacement), Path("my.toml"))
+    assert words in str(refused.value)
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quest_lab.benches import open_file_bench
+from quest_lab.benches import Front, open_file_bench
 from quest_lab.benchfile import parse_bench
 from quest_lab.clock import Clock, VirtualClock
 from quest_lab.device import (
@@ -25,6 +25,7 @@ from quest_lab.device import (
     VoltagePulse,
 )
 from quest_lab.errors import BadInput, LimitExceeded
+from quest_lab.examples import example_benches
 from quest_lab.limits import Limited
 from quest_lab.record import Recorded, RunWriter
 from quest_lab.sim.cells import CellArray
@@ -32,9 +33,6 @@ from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.domain_wall import DomainWall
 from quest_lab.sim.domain_wall_cells import DomainWallArray
 from quest_lab.sim.skmtj import SkMTJ
-from quest_lab.virtual_arcone import open_terminal_arcone, open_virtual_arcone
-from quest_lab.virtual_bench import open_virtual_bench
-from quest_lab.virtual_benches import VIRTUAL_BENCHES
 
 CELLS = 6
 SOME = np.array([4, 0, 3])
@@ -54,43 +52,52 @@ def _domain_wall() -> Opened:
     return SimulatedChip(DomainWallArray(DomainWall(), CELLS, seed=1), clock), clock
 
 
-BARE: dict[str, Callable[[], Opened]] = {
+def _bench(name: str, front: Front, *changes: tuple[str, str]) -> Callable[[], Opened]:
+    """The twin of an example; a board starts sooner than in the file, for a pseudo-terminal runs in real time."""
+
+    def open_() -> Opened:
+        text = (
+            example_benches()[name].read_text(encoding="utf-8").replace('reset = "2 s"', 'reset = "100 ms"')
+        )
+        for before, after in changes:
+            assert before in text
+            text = text.replace(before, after)
+        file = parse_bench(text, example_benches()[name])
+        return open_file_bench(file.with_twin(cells=CELLS), front=front)
+
+    return open_
+
+
+CHIPS: dict[str, Callable[[], Opened]] = {
     "scaled": _chip("scaled", 1),
     "scaled, falling": _chip("scaled", -1),
     "lab": _chip("lab", 1),
     "lab, falling": _chip("lab", -1),
-    "virtual bench, direct": lambda: open_virtual_bench(cells=CELLS, seed=1),
-    "virtual bench, buffered": lambda: open_virtual_bench(cells=CELLS, seed=1, buffered=True),
     "domain-wall": _domain_wall,
-    "arc-one": lambda: open_virtual_arcone(magnet=False, cells=CELLS, seed=1),
-    "arc-one-magnet": lambda: open_virtual_arcone(magnet=True, cells=CELLS, seed=1),
-    **{
-        name: lambda name=name: VIRTUAL_BENCHES[name](cells=CELLS, seed=1)  # type: ignore[misc]
-        for name in ("virtual-2700", "virtual-fast", "virtual-source-meter")
-    },
-    "virtual-fast, field by gaussmeter": lambda: VIRTUAL_BENCHES["virtual-fast"](
-        cells=CELLS, seed=1, gaussmeter=True
-    ),
-    "virtual bench over TCP": lambda: open_virtual_bench(cells=CELLS, seed=1, front="tcp"),
-    "virtual bench over serial": lambda: open_virtual_bench(cells=CELLS, seed=1, front="serial"),
 }
-if sys.platform != "win32":  # which has no pseudo terminals
-    BARE["arc-one, terminal"] = lambda: open_terminal_arcone(magnet=False, cells=CELLS, seed=1, reset_s=0.1)
-    BARE["arc-one-magnet, terminal"] = lambda: open_terminal_arcone(
-        magnet=True, cells=CELLS, seed=1, reset_s=0.1
-    )
-SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
-
-
-def _from_file() -> Opened:
-    """The slow matrix bench of the example, with fewer cells."""
-    text = SLOW.read_text(encoding="utf-8").replace(
-        '["1!1:1!10", "2!1:2!6"]', f'["2!3", "1!1:1!{CELLS - 1}"]'
-    )
-    return open_file_bench(parse_bench(text, SLOW))
-
-
-BARE["bench file, slow matrix"] = _from_file
+FRONTS: dict[str, tuple[Front, ...]] = {  # of every example, those that its drivers can open
+    "slow-matrix": ("in process", "tcp", "serial", "terminal"),
+    "small-magnet": ("in process", "tcp", "serial", "terminal"),
+    "slow-matrix-2700": ("in process", "tcp", "serial", "terminal"),
+    "fast-pulse": ("in process", "tcp", "serial"),  # a 425's line has 7 data bits, a pseudo-terminal 8
+    "source-meter": ("in process", "tcp", "serial", "terminal"),
+    "arc-one-magnet": ("in process", "serial", "terminal"),  # of a board, tcp is the same line as serial
+    "arc-one": ("in process", "serial", "terminal"),
+}
+VARIED: dict[str, Callable[[], Opened]] = {
+    "slow-matrix, cells in another order": _bench(
+        "slow-matrix", "in process", ('["1!1:1!10", "2!1:2!6"]', '["2!3", "1!1:1!5"]')
+    ),
+    "slow-matrix, buffered": _bench("slow-matrix", "in process", ("buffered = false", "buffered = true")),
+    "slow-matrix, standing field": _bench("slow-matrix", "in process", ('"0 T"', '"10 mT"')),
+}
+HERE = [
+    (name, front)
+    for name, fronts in FRONTS.items()
+    for front in fronts
+    if front != "terminal" or sys.platform != "win32"  # which has no pseudo-terminals
+]
+BARE = CHIPS | {f"{name}, {front}": _bench(name, front) for name, front in HERE} | VARIED
 Wrapper = Callable[[Device, Clock, RunWriter], Device]
 WRAPPED: dict[str, Wrapper] = {
     "bare": lambda device, _clock, _run: device,
@@ -100,7 +107,16 @@ WRAPPED: dict[str, Wrapper] = {
     "recorded limited": lambda device, clock, run: Recorded(Limited(device), run, clock),
     "limited recorded": lambda device, clock, run: Limited(Recorded(device, run, clock)),
 }
-EVERY = [(bare, wrap) for bare in BARE for wrap in WRAPPED]
+EVERY = [
+    *((bare, "bare") for bare in BARE),
+    *(
+        (bare, wrap)
+        for bare in BARE
+        if bare in CHIPS or "in process" in bare
+        for wrap in WRAPPED
+        if wrap != "bare"
+    ),
+]  # what wraps a device cannot see by which front it is reached
 
 
 @pytest.fixture(scope="module", params=EVERY, ids=lambda p: f"{p[1]} {p[0]}")
@@ -137,12 +153,14 @@ def strong(can: Capabilities) -> VoltagePulse:
 
 
 def test_every_device_and_every_wrapper_is_here() -> None:
-    """Eighteen devices bare and in each of five wrappings: a device that is left out is not tested."""
-    assert len(EVERY) == len(set(EVERY)) == 6 * (16 if sys.platform == "win32" else 18)
+    """5 chips, 6 examples over 21 pairs of bench and front, 3 variants; 5 wrappings of chips and examples."""
     from quest_lab.session import BENCHES
 
-    named = " ".join(BARE)
-    assert all(name in named for name in BENCHES)
+    windows = sys.platform == "win32"
+    assert set(FRONTS) == set(example_benches())
+    assert len(HERE) == (19 if windows else 25)
+    assert len(EVERY) == len(set(EVERY)) == 5 + len(HERE) + 3 + 5 * (5 + 7)
+    assert all(name in BARE for name in BENCHES)
 
 
 def test_capabilities_are_constant_and_say_what_the_device_is(device: Device) -> None:

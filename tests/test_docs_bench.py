@@ -1,4 +1,4 @@
-"""docs/bench.md as a new user follows it: every command and the script run, and the messages are as printed."""
+"""docs/first-bench.md as a new user follows it: every command and the script run, and the messages are as printed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quest_lab.benchfile import parse_bench
 from quest_lab.errors import BadInput
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "first-bench.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", PAGE, flags=re.S)
 
 
@@ -26,13 +26,20 @@ def test_every_command_of_the_page_works_in_order(tmp_path: Path) -> None:
     text = example.read_text(encoding="utf-8")  # four cells instead of 16: the user has more time
     example.write_text(text.replace('["1!1:1!10", "2!1:2!6"]', '["1!1:1!4"]'), encoding="utf-8")
     commands = "".join(text for kind, text in BLOCKS if kind == "sh")
-    assert commands.count("quest-lab ") == 7
-    program = f"quest-lab() {{ '{sys.executable}' -c 'from quest_lab.cli import main; main()' \"$@\"; }}\n"
-    run = ["bash", "-e", "-c", program + commands]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert commands.count("quest-lab ") == 11
+    program = tmp_path / "bin" / "quest-lab"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\nexec '{sys.executable}' -c 'from quest_lab.cli import main; main()' \"$@\"\n"
+    )
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
+    run = ["bash", "-e", "-c", commands]
     done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "all as the file says" in done.stdout
+    assert done.stdout.count("all as the file says") == 3
+    assert re.search(r"^equal: \d+ events of 4 cells$", done.stdout, flags=re.M)
     assert "pulser   > *IDN?" in done.stderr
     assert "QUEST_LAB_NO_HARDWARE is set" in done.stderr
     assert "bench file my-bench.toml, SHA-256" in done.stdout

@@ -17,6 +17,7 @@ from quest_lab import open_bench, open_run
 from quest_lab.clock import VirtualClock
 from quest_lab.device import VoltagePulse
 from quest_lab.errors import BadInput, Interrupted, LimitExceeded
+from quest_lab.examples import example_benches
 from quest_lab.schema import Outcome
 from quest_lab.session import BENCHES, Stop, stop_on_signals, switch_off
 from quest_lab.sim.cells import CellArray
@@ -53,7 +54,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     return chip
 
 
-@pytest.mark.parametrize("name", sorted(BENCHES))
+@pytest.mark.parametrize("name", sorted([*BENCHES, *example_benches()]))
 def test_every_bench_opens_applies_and_reads(name: str) -> None:
     with open_bench(name, cells=4, seed=1) as session:
         width_s = session.device.capabilities.set_width_s
@@ -67,7 +68,7 @@ def test_an_unknown_bench_is_answered_with_the_known_ones() -> None:
     with (
         pytest.raises(
             BadInput,
-            match="'scald': not known; there are arc-one, arc-one-magnet, domain-wall, lab, scaled, virtual",
+            match="'scald': not known; there are arc-one, arc-one-magnet, domain-wall, fast-pulse, lab, scaled",
         ),
         open_bench("scald"),
     ):

@@ -18,6 +18,7 @@ from quest_lab import __version__
 from quest_lab.cli import sim
 from quest_lab.cli.bench import bench_app
 from quest_lab.cli.frame import debug_first, exit_on_failure, printable_everywhere
+from quest_lab.examples import example_benches
 from quest_lab.train.config import TrainConfig
 
 TRAINING = TrainConfig()  # its defaults are this command line's
@@ -33,17 +34,12 @@ app = typer.Typer(
 app.add_typer(sim.app, name="sim")
 
 
-# Simulated chips, and virtual benches whose cells the default staircase (0.35 to 0.85 V) suits.
 DEVICES = (
     "scaled",
     "lab",
     "domain-wall",
-    "virtual",
-    "virtual-2700",
-    "virtual-fast",
-    "arc-one",
-    "arc-one-magnet",
-)
+    *example_benches(),
+)  # simulated chips, twins of the example benches
 
 
 class DatasetName(StrEnum):
@@ -110,6 +106,15 @@ LogWire = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+ChipSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        min=0,
+        help="Seed of everything random; default: a bench file's twin.seed, else 0.",
+        show_default=False,
+    ),
+]
 RunOut = Annotated[Path, typer.Option("--out", help="Run file to write.", metavar="RUN.h5")]
 DirOut = Annotated[Path, typer.Option("--out", help="Folder to write.", metavar="DIR")]
 Chip = Annotated[
@@ -165,10 +170,13 @@ def demo_command(
 def characterize_command(
     device: Device,
     out: RunOut,
-    cells: Annotated[int | None, typer.Option(min=1, help="Cells on a simulated chip.")] = None,
+    cells: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cells of a simulated chip; of a bench's twin, at most those wired."),
+    ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Cells to measure; default all.")] = None,
     chip: Chip = None,
-    seed: Seed = 0,
+    seed: ChipSeed = None,
     hardware: Hardware = False,
     log_wire: LogWire = False,
     overwrite: Overwrite = False,
@@ -343,6 +351,28 @@ def show_command(run_file: Annotated[Path, typer.Argument(metavar="RUN", help="A
     from quest_lab.cli.show import run
 
     run(path=run_file)
+
+
+@command("diff", "yesterday.h5 today.h5")
+def diff_command(
+    first: Annotated[Path, typer.Argument(metavar="RUN1", help="A run file.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN2", help="A run file of the same kind.")],
+    characterization: Annotated[
+        Path | None,
+        typer.Option(
+            "--characterization",
+            help="Decodes the reads of both; default: each run's own, or the file it names.",
+            metavar="RUN.h5",
+        ),
+    ] = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="Compare event tables to the last bit, wall times left out.")
+    ] = False,
+) -> None:
+    """Compare two runs: exit code 0 if equal, 1 if different."""
+    from quest_lab.cli.diff import run
+
+    run(paths=(first, second), characterization=characterization, events=events)
 
 
 app.add_typer(bench_app, name="bench")

@@ -17,7 +17,7 @@ bench_app = typer.Typer(
 
 @bench_app.command("check", epilog="Example: quest-lab bench check examples/benches/slow-matrix.toml")
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Bench file (TOML).")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Bench file (TOML), or an example's name.")],
     hardware: Annotated[
         bool, typer.Option("--hardware", help="Check the real instruments, not the twin.")
     ] = False,
@@ -29,8 +29,9 @@ def check(
     from quest_lab.benchcheck import check_bench
     from quest_lab.benchfile import load_bench
     from quest_lab.cli.common import print_table
+    from quest_lab.examples import example_benches
 
-    bench_file = load_bench(file)
+    bench_file = load_bench(example_benches().get(str(file), file))
     found = check_bench(bench_file, hardware=hardware, heard=_print_exchange if log_wire else None)
     where = "its instruments" if hardware else "its simulated twin"
     rows = [("ok" if f.right else "WRONG", f.what, f.wanted, f.found) for f in found]

@@ -9,13 +9,13 @@ import numpy as np
 
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import to_result
-from quest_lab.cli.common import bench_name, energy, percent, print_table
+from quest_lab.cli.common import energy, percent, print_table
 from quest_lab.cli.progress import progress
 from quest_lab.device import FieldPulse, Scope
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.staircase import staircase_result
 from quest_lab.ranking import reset_energies, single_cell_cost
-from quest_lab.session import Session, open_bench
+from quest_lab.session import Session, bench_name, open_bench
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
     cells: int | None,
     sample: int | None,
     chip: Path | None,
-    seed: int,
+    seed: int | None,
     overwrite: bool,
     hardware: bool = False,
     log_wire: bool | None = None,
@@ -45,7 +45,7 @@ def execute(
     cells: int | None,
     sample: int | None,
     chip: Path | None,
-    seed: int,
+    seed: int | None,
     overwrite: bool,
     settings: CharacterizeSettings | None = None,
     hardware: bool = False,

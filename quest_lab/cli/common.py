@@ -15,7 +15,7 @@ from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.progress import progress
 from quest_lab.errors import BadInput
 from quest_lab.runfile import open_run
-from quest_lab.session import Session, is_bench_file, open_bench
+from quest_lab.session import Session, bench_name, open_bench
 
 
 def default_states(found: Characterization, levels: int) -> tuple[int, ...]:
@@ -34,11 +34,6 @@ def load_restricted(
     if len(chosen) < levels:
         raise BadInput(f"{levels} weight levels need {levels} states, {len(chosen)} given: {chosen}")
     return found.restrict(chosen), chosen
-
-
-def bench_name(device: str) -> str:
-    """A DEVICE as runs call it: a bench file without its folder."""
-    return Path(device).name if is_bench_file(device) else device
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quest_lab.errors import Interrupted
+from quest_lab.errors import BadInput, Interrupted
 
 if TYPE_CHECKING:
+    from quest_lab.benchfile import BenchFile
+    from quest_lab.sim.laboratory import Laboratory
     from quest_lab.sim.server import Place, Server
-    from quest_lab.sim.virtual import Laboratory
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-SERVE_EXAMPLE = "quest-lab sim serve --cells 16 --port 5025"
+SERVE_EXAMPLE = "quest-lab sim serve slow-matrix --port 5025"
 
 
-class PresetName(StrEnum):
-    """The laws of the simulated cells."""
+class FrontName(StrEnum):
+    """What a written bench file reaches the served instruments by."""
 
-    SCALED = "scaled"
-    LAB = "lab"
+    TCP = "tcp"
+    SERIAL = "serial"
+    TERMINAL = "terminal"
 
 
 class ClockName(StrEnum):
@@ -42,37 +44,56 @@ def group() -> None:
 
 @app.command("serve", epilog=f"Example: {SERVE_EXAMPLE}")
 def serve_command(
-    preset: Annotated[PresetName, typer.Option(help="Law of the cells.")] = PresetName.LAB,
-    cells: Annotated[int, typer.Option(min=1, help="Cells on the matrix.")] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    bench: Annotated[
+        str,
+        typer.Argument(metavar="[BENCH]", help="Bench file, or the name of an example.", show_default=False),
+    ] = "slow-matrix",
+    cells: Annotated[
+        int | None, typer.Option(min=1, help="Serve the first of the cells wired; default all.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the file's twin.seed.")] = None,
     chip: Annotated[
         Path | None, typer.Option(help="File of the chip's cells; it survives the command.", metavar="FILE")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=0, help="First of five ports; 0: any free ones.")] = 5025,
+    port: Annotated[
+        int, typer.Option(min=0, help="First of the ports, one an instrument and one more; 0: any free ones.")
+    ] = 5025,
     clock: Annotated[
         ClockName,
         typer.Option(help="running: like the wall's; virtual: only measurements and pulses pass time."),
     ] = ClockName.RUNNING,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the bench file with the served addresses: with --hardware it is driven as if it were real.",
+            metavar="FILE",
+        ),
+    ] = None,
+    front: Annotated[FrontName, typer.Option(help="The addresses that --write writes.")] = FrontName.TCP,
 ) -> None:
-    """Serve a virtual 33500, 2400, 7001 and Kepco until Ctrl-C."""
-    laboratory = _laboratory(preset.value, cells, seed, chip, clock)
+    """Serve the virtual instruments of a bench file's twin until Ctrl-C."""
+    if write is not None and cells is not None:
+        raise BadInput("--write writes the whole bench file: leave --cells out, or change wiring.cells in it")
+    file = _bench(bench, cells, seed)
+    laboratory = _laboratory(file, chip, clock)
     try:
-        run(laboratory, host=host, port=port)
+        run(laboratory, host=host, port=port, ready=_writer(file, write, front))
     finally:
         laboratory.close()
 
 
-def run(laboratory: Laboratory, *, host: str, port: int) -> None:
-    """Serve until a signal; Ctrl-C raises Interrupted, other signals end it quietly."""
+def run(laboratory: Laboratory, *, host: str, port: int, ready: Callable[[Server], None]) -> None:
+    """Serve until a signal; Ctrl-C raises Interrupted, other signals end it quietly. `ready` is called first."""
     from quest_lab.sim.server import Server
 
     server = Server(laboratory, host=host, port=port)
     try:
         with stopped_by_signals(server) as received:
-            typer.echo(table([*server.places.values(), server.clock]))
+            ready(server)
+            print(table([*server.places.values(), server.clock]), flush=True)  # also where stdout is a pipe
             server.serve(after=_teller(laboratory))
     finally:
         server.close()
@@ -107,12 +128,34 @@ def stopped_by_signals(server: Server) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _laboratory(preset: Any, cells: int, seed: int, chip: Path | None, clock: ClockName) -> Laboratory:
+def _bench(name: str, cells: int | None, seed: int | None) -> BenchFile:
+    from quest_lab.benchfile import load_bench
+    from quest_lab.examples import example_benches
+
+    return load_bench(example_benches().get(name, Path(name))).with_twin(cells=cells, seed=seed)
+
+
+def _laboratory(file: BenchFile, chip: Path | None, clock: ClockName) -> Laboratory:
     from quest_lab.clock import RunningClock, VirtualClock
-    from quest_lab.sim.virtual import virtual_laboratory
+    from quest_lab.sim.twin import twin_laboratory
 
     passing = RunningClock() if clock is ClockName.RUNNING else VirtualClock()
-    return virtual_laboratory(preset=preset, cells=cells, seed=seed, cells_file=chip, clock=passing)
+    return twin_laboratory(file, cells_file=chip, clock=passing)
+
+
+def _writer(file: BenchFile, path: Path | None, front: FrontName) -> Callable[[Server], None]:
+    """Writes the served bench file, before the table is printed."""
+
+    def write(server: Server) -> None:
+        if path is None:
+            return
+        from quest_lab.benches import Front, address_of
+
+        way: Front = front.value
+        at = {address: address_of(place, way) for address, place in server.places.items()}
+        path.write_text(file.at_addresses(at), encoding="utf-8")
+
+    return write
 
 
 def _teller(laboratory: Laboratory) -> Any:

@@ -75,7 +75,7 @@ def test_schema_is_json(run: Run) -> None:
 
 
 def test_a_device_that_is_neither_name_nor_file(run: Run, tmp_path: Path) -> None:
-    code, _, err = run("characterize", "slow-matrix", "--out", tmp_path / "c.h5")
+    code, _, err = run("characterize", "slow-matricks", "--out", tmp_path / "c.h5")
     assert code == 2
     assert "want scaled, lab, " in err
     assert "or a bench file" in err

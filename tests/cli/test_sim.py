@@ -11,17 +11,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from quest_lab import open_bench
+from quest_lab.benches import open_file_bench, open_served
+from quest_lab.benchfile import load_bench, parse_bench
 from quest_lab.cli import main, sim
 from quest_lab.device import Device, VoltagePulse
-from quest_lab.errors import DeviceError
-from quest_lab.virtual_bench import open_served_bench, open_virtual_bench
+from quest_lab.errors import BadInput, DeviceError
+from quest_lab.examples import example_benches
 
 SERVE = [sys.executable, "-c", "from quest_lab.cli import main; main()", "sim", "serve", "--port", "0"]
 CELLS = np.arange(3)
+SLOW = load_bench(example_benches()["slow-matrix"])
+THREE = SLOW.with_twin(cells=3)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals to one process are POSIX's")
 
 
@@ -32,8 +38,13 @@ class Served:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([*SERVE, *options], stdout=pipe, stderr=pipe, text=True)
         assert self.process.stdout
-        self.table = [self.process.stdout.readline() for _ in range(6)]
-        self.ports = [int(port) for line in self.table for port in re.findall(r"::(\d+)::SOCKET", line)]
+        self.table = [self.process.stdout.readline()]
+        while not self.table[-1].startswith("Timekeeper"):
+            self.table.append(self.process.stdout.readline())
+            assert self.table[-1], self.process.communicate()
+        self.ports = [
+            int(port) for line in self.table for port in re.findall(r" \S+?:+(\d+)(?:::SOCKET)? ", line)[:1]
+        ]
 
     def ask(self, instrument: int, text: str) -> str:
         with socket.create_connection(("127.0.0.1", self.ports[instrument]), timeout=10) as line:
@@ -94,7 +105,7 @@ def test_bad_practice_is_told_and_sigterm_is_a_plain_end() -> None:
 
 def same_ohms(there: Device) -> None:
     """A short sequence over the served instruments reads what it reads in process, to the last bit."""
-    here, _ = open_virtual_bench(cells=3)
+    here, _ = open_file_bench(THREE)
     ohms = []
     for device in (here, there):
         reset = device.capabilities.reset
@@ -109,7 +120,7 @@ def same_ohms(there: Device) -> None:
 
 def test_the_bench_over_another_process_reads_what_it_reads_in_process(served: Served) -> None:
     """Though that laboratory's clock runs: nothing that a cell does depends on how long the programs take."""
-    device, clock = open_served_bench("tcp", port=served.ports[0], cells=3)
+    device, clock = open_served(THREE, "tcp", port=served.ports[0])
     assert clock.now() > 0.0
     same_ohms(device)
 
@@ -120,7 +131,7 @@ def test_a_chip_file_survives_the_server(tmp_path: Path) -> None:
     for volts in (0.8, 0.1):  # the second does nothing
         with serving("--cells=3", "--clock=virtual", f"--chip={tmp_path / 'chip.h5'}") as running:
             assert running.ask(4, "TIME?") == "0.0\n"
-            device, _ = open_served_bench("serial", port=running.ports[0], cells=3)
+            device, _ = open_served(THREE, "serial", port=running.ports[0])
             ohms.append(device.read(CELLS).resistance_ohm)
             done = device.apply(VoltagePulse(volts, 1e-6), CELLS, then_read=True)
             ohms.append(done.expect_reading().resistance_ohm)
@@ -139,7 +150,7 @@ def test_ports_in_use_are_bad_input(served: Served, capsys: pytest.CaptureFixtur
 
 def test_without_a_server_the_bench_is_a_device_error() -> None:
     with pytest.raises(DeviceError, match="cannot be opened"):
-        open_served_bench(port=1)
+        open_served(THREE, port=1)
 
 
 def test_the_examples_of_the_page_run_as_printed() -> None:
@@ -151,7 +162,7 @@ def test_the_examples_of_the_page_run_as_printed() -> None:
         for example in examples:
             for i in range(5):
                 example = example.replace(str(5025 + i), str(running.ports[i]))
-            code = example.replace('open_served_bench("tcp")', f"open_served_bench(port={running.ports[0]})")
+            code = example.replace('open_served(file, "tcp")', f"open_served(file, port={running.ports[0]})")
             ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
             assert ran.returncode == 0, ran.stderr
             assert re.search(r"^cell 0: [12]\d{3} ohm$|^2\.0$|^\[[12]\d{3}\.", ran.stdout), ran.stdout
@@ -161,7 +172,53 @@ def test_the_examples_of_the_page_run_as_printed() -> None:
 
 def test_the_example_of_the_help_parses(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[int] = []
-    monkeypatch.setattr(sim, "run", lambda _lab, *, host, port: called.append(port))  # noqa: ARG005
+    monkeypatch.setattr(sim, "run", lambda _lab, *, host, port, ready: called.append(port))  # noqa: ARG005
     with pytest.raises(SystemExit) as end:
         main(sim.SERVE_EXAMPLE.removeprefix("quest-lab ").split())
     assert (end.value.code, called) == (0, [5025])
+
+
+@posix
+@pytest.mark.parametrize("front", ["tcp", "serial"])
+def test_a_written_bench_file_is_driven_as_if_it_were_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, front: str
+) -> None:
+    monkeypatch.delenv("QUEST_LAB_NO_HARDWARE", raising=False)
+    written = tmp_path / "served.toml"
+    with serving("arc-one-magnet", f"--write={written}", f"--front={front}"):
+        with open_bench(written, hardware=True) as session:
+            device = session.device
+            low = device.apply(device.capabilities.reset, np.arange(16), then_read=True).expect_reading()
+            done = device.apply(VoltagePulse(0.8, 1e-6), CELLS, then_read=True).expect_reading()
+        assert device.capabilities.chip_id == "skmtj-array-3"
+    assert (done.resistance_ohm > 1.1 * low.resistance_ohm[:3]).all()
+
+
+def test_fewer_cells_are_not_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["sim", "serve", "--cells", "3", "--write", str(tmp_path / "b.toml")])
+    assert end.value.code == 2
+    assert "--write writes the whole bench file" in capsys.readouterr().err
+
+
+def test_addresses_that_are_not_in_plain_quotes_are_told() -> None:
+    text = SLOW.text.replace('"GPIB0::10::INSTR"', r'"\u0047PIB0::10::INSTR"')
+    with pytest.raises(BadInput, match=r"devices\.pulser\.address"):
+        parse_bench(text, SLOW.path).at_addresses({"GPIB0::10::INSTR": "x"})
+
+
+@posix
+@pytest.mark.parametrize(("name", "front"), [("fast-pulse", "tcp"), ("arc-one", "serial")])
+def test_a_served_probe_and_a_served_board_are_driven_from_here(
+    name: str, front: Literal["tcp", "serial"]
+) -> None:
+    file = load_bench(example_benches()[name]).with_twin(cells=3)
+    with serving(name, "--cells=3") as running:
+        device, _ = open_served(file, front, port=running.ports[0])
+        can = device.capabilities
+        assert can.reset is not None
+        low = device.apply(can.reset, CELLS, then_read=True).expect_reading().resistance_ohm
+        done = device.apply(VoltagePulse(0.8, can.set_width_s), CELLS, then_read=True).expect_reading()
+        device.close()
+        assert "bad practice" not in running.end(signal.SIGTERM)[2]
+    assert (abs(done.resistance_ohm / low - 1.0) > 0.1).all()

@@ -1,19 +1,20 @@
-"""A bench of real drivers on a virtual laboratory, with its world within reach."""
+"""The slow matrix bench: its real drivers on its virtual laboratory, with the world within reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 
-from quest_lab.fixture import SignalPath
-from quest_lab.sim.virtual import virtual_laboratory
-from quest_lab.virtual_bench import control
+from quest_lab.instruments.bench import BenchDevice
+from quest_lab.sim.laboratory import Laboratory
 
 
 @pytest.fixture
-def lab():
-    laboratory = virtual_laboratory(seed=1, path=SignalPath(), meter_noise=False)
-    yield laboratory
-    laboratory.close()
+def lab(virtual: Callable[..., tuple[object, Laboratory]]) -> Laboratory:
+    return virtual("slow-matrix")[1]
 
 
 @pytest.fixture
-def bench(lab):
-    return control(lab, SignalPath())
+def bench(lab: Laboratory, example: Callable[..., object], drive: Callable[..., BenchDevice]) -> BenchDevice:
+    return drive(example("slow-matrix"), lab)

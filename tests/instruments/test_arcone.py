@@ -4,42 +4,44 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from quest_lab.benchfile import BenchFile
 from quest_lab.clock import VirtualClock
 from quest_lab.device import FieldPulse, ReadPulse, VoltagePulse
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
+from quest_lab.fixture import Wiring
 from quest_lab.instruments.arcone import ArcOneAccess, decimal, open_port
 from quest_lab.instruments.bench import BenchDevice
 from quest_lab.instruments.visa import NO_HARDWARE
-from quest_lab.sim.arcone_laboratory import ArcOneLaboratory, arcone_laboratory
 from quest_lab.sim.domain_wall import DomainWall
 from quest_lab.sim.domain_wall_cells import DomainWallArray
+from quest_lab.sim.laboratory import Laboratory
 from quest_lab.sim.wire import Fault, FaultKind
-from quest_lab.virtual_arcone import control
 
+Virtual = Callable[..., tuple[BenchFile, Laboratory]]
+Drive = Callable[..., BenchDevice]
+FORTY = ("1!1:1!16", '1!1:1!32", "2!1:2!8')  # more than one wordline holds
 SOME = np.array([0, 1, 2, 3])
 PULSE = VoltagePulse(0.8, 1e-6)
 LOST = (FaultKind.REPLY_LOST, FaultKind.REPLY_LATE, FaultKind.GARBAGE, FaultKind.COMMAND_LOST)
 
 
 @pytest.fixture
-def lab() -> Iterator[ArcOneLaboratory]:
-    laboratory = arcone_laboratory(magnet=False, cells=40, seed=1)
-    yield laboratory
-    laboratory.close()
+def lab(virtual: Virtual) -> Laboratory:
+    return virtual("arc-one", FORTY)[1]
 
 
 @pytest.fixture
-def bench(lab: ArcOneLaboratory) -> BenchDevice:
-    return control(lab)
+def bench(lab: Laboratory, example: Callable[..., BenchFile], drive: Drive) -> BenchDevice:
+    return drive(example("arc-one", FORTY), lab)
 
 
-def written(lab: ArcOneLaboratory, start: int) -> bytes:
+def written(lab: Laboratory, start: int) -> bytes:
     """What went over the line since write number `start`."""
     return b"".join(data for _, data in lab.port.sent[start:])
 
@@ -66,7 +68,7 @@ class Script:
 
 def test_the_bytes_are_those_of_the_protocol() -> None:
     port = Script(b"\x05\x00\x02\x00", b"1\n", struct.pack("<f", 1234.5), b"\x00\x00\x80\x3f")
-    access = ArcOneAccess(port, VirtualClock(), cells=1024, read=ReadPulse(0.2, 1e-3))
+    access = ArcOneAccess(port, VirtualClock(), wiring=Wiring(1024, 32, 32), read=ReadPulse(0.2, 1e-3))
     access.set_up()
     assert port.sent == b"00\n" * 8 + b"999\n" + b"0\n50\n32\n32\n1\n0\n0\n0.200000\n"
     port.sent = b""
@@ -79,7 +81,7 @@ def test_the_bytes_are_those_of_the_protocol() -> None:
     )
 
 
-def test_writes_are_at_least_a_millisecond_apart(bench: BenchDevice, lab: ArcOneLaboratory) -> None:
+def test_writes_are_at_least_a_millisecond_apart(bench: BenchDevice, lab: Laboratory) -> None:
     bench.apply(PULSE, SOME, then_read=True)
     bench.safe_state()
     bench.read(SOME)
@@ -88,7 +90,7 @@ def test_writes_are_at_least_a_millisecond_apart(bench: BenchDevice, lab: ArcOne
     assert lab.world.violations == []
 
 
-def test_a_pulse_and_its_read_are_one_exchange(bench: BenchDevice, lab: ArcOneLaboratory) -> None:
+def test_a_pulse_and_its_read_are_one_exchange(bench: BenchDevice, lab: Laboratory) -> None:
     start = len(lab.port.sent)
     applied = bench.apply(PULSE, SOME[:2], then_read=True)
     assert written(lab, start) == b"3\n1\n1\n0.800000\n0.000001\n3\n1\n2\n0.800000\n0.000001\n"
@@ -97,9 +99,7 @@ def test_a_pulse_and_its_read_are_one_exchange(bench: BenchDevice, lab: ArcOneLa
     )
 
 
-def test_the_board_reaches_the_states_that_the_cells_alone_reach(
-    bench: BenchDevice, lab: ArcOneLaboratory
-) -> None:
+def test_the_board_reaches_the_states_that_the_cells_alone_reach(bench: BenchDevice, lab: Laboratory) -> None:
     cells, twin = np.arange(40), DomainWallArray(DomainWall(), 40, seed=1)
     for volts in (0.5, 0.7, -0.6, 0.6, -0.5, 0.8):
         applied = bench.apply(VoltagePulse(volts, 1e-6), cells, then_read=True)
@@ -112,7 +112,7 @@ def test_the_board_reaches_the_states_that_the_cells_alone_reach(
 
 @pytest.mark.parametrize("width_s", [1.5e-6, 1e-7, 0.4e-6, 2.0000004e-6, 10e-9])
 def test_a_width_that_six_decimals_do_not_hold_is_refused(
-    bench: BenchDevice, lab: ArcOneLaboratory, width_s: float
+    bench: BenchDevice, lab: Laboratory, width_s: float
 ) -> None:
     start = len(lab.port.sent)
     with pytest.raises(LimitExceeded, match="width_s"):
@@ -121,8 +121,8 @@ def test_a_width_that_six_decimals_do_not_hold_is_refused(
 
 
 @pytest.mark.parametrize("amplitude_v", [12.000001, -13.0, 0.1234567])
-def test_an_amplitude_beyond_the_board_is_refused(lab: ArcOneLaboratory, amplitude_v: float) -> None:
-    access = ArcOneAccess(lab.port, lab.world.clock, cells=40, read=ReadPulse(0.1, 1e-3))
+def test_an_amplitude_beyond_the_board_is_refused(lab: Laboratory, amplitude_v: float) -> None:
+    access = ArcOneAccess(lab.port, lab.world.clock, wiring=Wiring(40, 32, 32), read=ReadPulse(0.1, 1e-3))
     with pytest.raises(LimitExceeded, match="amplitude_v"):
         access.pulse(0, amplitude_v, 1e-6, 1e6)
     assert lab.port.sent == []
@@ -134,17 +134,17 @@ def test_whole_microseconds_survive() -> None:
     ]  # fmt: skip
 
 
-def test_other_reads_than_the_boards_are_refused(bench: BenchDevice, lab: ArcOneLaboratory) -> None:
+def test_other_reads_than_the_boards_are_refused(bench: BenchDevice, lab: Laboratory) -> None:
     start = len(lab.port.sent)
     with pytest.raises(LimitExceeded, match="decides that itself"):
         bench.read(SOME, ReadPulse(0.1, 2e-3))
     assert len(lab.port.sent) == start
 
 
-@pytest.mark.parametrize("cells", [0, 1025])
-def test_a_board_has_1024_crosspoints(cells: int) -> None:
-    with pytest.raises(BadInput, match="reaches 1 to 1024"):
-        ArcOneAccess(Script(), VirtualClock(), cells=cells, read=ReadPulse(0.1, 1e-3))
+@pytest.mark.parametrize("lines", [(33, 32), (32, 33)])
+def test_a_board_has_32_lines_each_way(lines: tuple[int, int]) -> None:
+    with pytest.raises(BadInput, match="32 wordlines and 32 bitlines"):
+        ArcOneAccess(Script(), VirtualClock(), wiring=Wiring(4, *lines), read=ReadPulse(0.1, 1e-3))
 
 
 def test_without_a_magnet_there_is_no_field(bench: BenchDevice) -> None:
@@ -155,12 +155,12 @@ def test_without_a_magnet_there_is_no_field(bench: BenchDevice) -> None:
 @pytest.mark.parametrize("kind", LOST)
 @pytest.mark.parametrize("then_read", [True, False])
 def test_no_reading_after_a_pulse_leaves_that_cell_ambiguous(
-    bench: BenchDevice, lab: ArcOneLaboratory, kind: FaultKind, then_read: bool
+    bench: BenchDevice, lab: Laboratory, kind: FaultKind, then_read: bool
 ) -> None:
     contains = "0.000001" if kind is FaultKind.COMMAND_LOST else "3 1 3 "
     passed = [Fault(FaultKind.NONE, contains, 2)] if kind is FaultKind.COMMAND_LOST else []
     lab.port.faults += [*passed, Fault(kind, contains)]
-    with pytest.raises(DeviceError, match=r"ArC ONE: cell 2: pulse 0.8 V") as caught:
+    with pytest.raises(DeviceError, match=r"cell 2: pulse 0.8 V") as caught:
         bench.apply(PULSE, SOME, then_read=then_read)
     assert caught.value.delivered.tolist() == [0, 1]
     assert caught.value.ambiguous.tolist() == [2]
@@ -171,7 +171,7 @@ def test_no_reading_after_a_pulse_leaves_that_cell_ambiguous(
 
 @pytest.mark.parametrize("kind", LOST)
 def test_the_cell_in_doubt_can_be_read_next_and_later_answers_are_not_shifted(
-    bench: BenchDevice, lab: ArcOneLaboratory, kind: FaultKind
+    bench: BenchDevice, lab: Laboratory, kind: FaultKind
 ) -> None:
     lab.port.faults.append(Fault(kind, "0.000001"))
     with pytest.raises(DeviceError):
@@ -184,7 +184,7 @@ def test_the_cell_in_doubt_can_be_read_next_and_later_answers_are_not_shifted(
     assert len(lab.world.delivered) == pulses  # a half-sent pulse is ended as none
 
 
-def test_a_line_lost_before_the_last_field_is_no_pulse(bench: BenchDevice, lab: ArcOneLaboratory) -> None:
+def test_a_line_lost_before_the_last_field_is_no_pulse(bench: BenchDevice, lab: Laboratory) -> None:
     lab.port.faults.append(Fault(FaultKind.CLOSED, "0.800000"))
     with pytest.raises(DeviceError, match="port is closed") as caught:
         bench.apply(PULSE, SOME)
@@ -193,7 +193,7 @@ def test_a_line_lost_before_the_last_field_is_no_pulse(bench: BenchDevice, lab: 
     assert not lab.world.delivered
 
 
-def test_a_read_that_fails_half_way_hands_over_what_it_has(bench: BenchDevice, lab: ArcOneLaboratory) -> None:
+def test_a_read_that_fails_half_way_hands_over_what_it_has(bench: BenchDevice, lab: Laboratory) -> None:
     lab.port.faults.append(Fault(FaultKind.GARBAGE, "1 1 3"))
     with pytest.raises(DeviceError, match="cell 2: read: unreadable reply ffffffff") as caught:
         bench.read(SOME)
@@ -201,15 +201,15 @@ def test_a_read_that_fails_half_way_hands_over_what_it_has(bench: BenchDevice, l
     assert caught.value.partial.cells.tolist() == [0, 1]
 
 
-def test_another_board_on_the_line_is_not_used(bench: BenchDevice, lab: ArcOneLaboratory) -> None:
+def test_another_board_on_the_line_is_not_used(bench: BenchDevice, lab: Laboratory) -> None:
     bench.safe_state()
     lab.board.firmware = (8, 2)
-    with pytest.raises(DeviceError, match=r"firmware \(8, 2\) answers, not \(8, 1\)"):
+    with pytest.raises(DeviceError, match=r"firmware 8\.2 answers, not 8\.1"):
         bench.apply(PULSE, SOME)
     assert not lab.world.delivered
 
 
-def test_safe_state_is_a_reset_without_a_question(bench: BenchDevice, lab: ArcOneLaboratory) -> None:
+def test_safe_state_is_a_reset_without_a_question(bench: BenchDevice, lab: Laboratory) -> None:
     start = len(lab.port.sent)
     bench.safe_state()
     assert written(lab, start) == b"00\n" * 8
@@ -218,9 +218,9 @@ def test_safe_state_is_a_reset_without_a_question(bench: BenchDevice, lab: ArcOn
     assert lab.port.closed
 
 
-def test_a_magnet_beside_the_board_resets_its_cells() -> None:
-    laboratory = arcone_laboratory(magnet=True, cells=6, seed=1)
-    bench, everyone = control(laboratory), np.arange(6)
+def test_a_magnet_beside_the_board_resets_its_cells(virtual: Virtual, drive: Drive) -> None:
+    file, laboratory = virtual("arc-one-magnet", cells=6)
+    bench, everyone = drive(file, laboratory), np.arange(6)
     bench.apply(VoltagePulse(0.85, 1e-6), everyone)
     assert np.all(laboratory.world.array.states(everyone) == 6)
     assert isinstance(bench.capabilities.reset, FieldPulse)

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
+from quest_lab.benches import open_file_bench
 from quest_lab.clock import VirtualClock
 from quest_lab.device import EnergyOrigin, FieldPulse, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput, LimitExceeded
-from quest_lab.fixture import SignalPath
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.skmtj import SkMTJ
-from quest_lab.sim.virtual import GENERATOR, MAGNET, virtual_laboratory
-from quest_lab.virtual_bench import control, open_virtual_bench
 
+GENERATOR, MAGNET = "GPIB0::10::INSTR", "GPIB0::6::INSTR"
+BUFFERED = ("buffered = false", "buffered = true")
 CELLS = np.arange(16)
 READ = ReadPulse(0.1, 0.02)
 
@@ -36,17 +36,21 @@ def test_volts_at_the_cell_are_those_asked_for_once_its_resistance_is_known(benc
     assert [d.volts for d in lab.world.delivered] == pytest.approx([0.6] * 16, rel=1e-3)
 
 
-def test_a_buffered_path_is_exact_without_any_read():
-    lab = virtual_laboratory(path=SignalPath(buffered=True))
-    bench = control(lab, SignalPath(buffered=True))
+def test_a_buffered_path_is_exact_without_any_read(virtual, drive):
+    file, lab = virtual("slow-matrix", BUFFERED)
+    bench = drive(file, lab)
     bench.apply(VoltagePulse(0.6, 1e-6), CELLS)
     assert {d.volts for d in lab.world.delivered} == {0.6}
     bench.close()
 
 
-def test_a_path_that_the_bench_believes_wrongly_gives_other_volts(lab):
-    attenuator = SignalPath(attenuation=0.5)
-    bench = control(lab, attenuator)  # there is none
+def test_a_path_that_the_bench_believes_wrongly_gives_other_volts(lab, drive, example):
+    attenuator = (
+        ("attenuation = 1.0", "attenuation = 0.5"),
+        ('open_circuit = "1.0 V"', 'open_circuit = "2 V"'),
+    )
+    bench = drive(example("slow-matrix", *attenuator), lab)  # there is none
+    bench.read(CELLS[:1])
     bench.apply(VoltagePulse(0.6, 1e-6), CELLS[:1])
     assert lab.world.delivered[0].volts == pytest.approx(1.2, rel=5e-3)
     assert "V at the cell" in lab.world.violations[0]
@@ -133,11 +137,11 @@ def test_everything_is_off_after_safe_state_twice_and_after_close(bench, lab):
     assert lab.world.violations == []
 
 
-def test_set_up_takes_over_a_magnet_that_carries_current(lab):
+def test_set_up_takes_over_a_magnet_that_carries_current(lab, drive, example):
     lab.world.aim_magnet(True, 4.0)
     lab.wires[MAGNET].instrument.values.update(output=True, mode="CURR", ampere=4.0, volts=36.0)
     lab.world.clock.sleep(1.0)
-    control(lab, SignalPath())
+    drive(example("slow-matrix"), lab)
     assert lab.world.magnet.current_a(lab.world.clock.now()) == 0.0
     assert lab.world.violations == []
 
@@ -174,9 +178,9 @@ def test_an_unchanged_pulse_on_the_same_cell_is_one_message(bench, lab):
     assert lab.messages - before == 1
 
 
-def test_a_buffered_write_and_verify_is_four_messages_a_cell():
-    lab = virtual_laboratory(path=SignalPath(buffered=True))
-    bench = control(lab, SignalPath(buffered=True))
+def test_a_buffered_write_and_verify_is_four_messages_a_cell(virtual, drive):
+    file, lab = virtual("slow-matrix", BUFFERED)
+    bench = drive(file, lab)
     before = lab.messages
     bench.apply(VoltagePulse(0.6, 1e-6), CELLS, then_read=True)
     assert lab.messages - before == 4 * 16 + 2  # levels and the read are armed once
@@ -193,8 +197,8 @@ def walk(device):
     return np.array(out)
 
 
-def test_bench_and_simulated_chip_with_one_seed_are_the_same_chip():
-    bench, _ = open_virtual_bench(seed=7, buffered=True, meter_noise=False)
+def test_bench_and_simulated_chip_with_one_seed_are_the_same_chip(virtual, drive):
+    bench = drive(*virtual("slow-matrix", BUFFERED, seed=7))
     array = CellArray(SkMTJ.preset("lab"), 16, seed=7)
     chip = SimulatedChip(array, VirtualClock())
     assert walk(bench) == pytest.approx(walk(chip), rel=1e-8)  # nine digits travel on the wire
@@ -203,12 +207,12 @@ def test_bench_and_simulated_chip_with_one_seed_are_the_same_chip():
 
 
 @pytest.mark.parametrize("preset", ["lab", "scaled"])
-def test_cells_survive_the_bench_in_their_file(tmp_path, preset):
-    path = tmp_path / "chip.cells"
-    bench, _ = open_virtual_bench(cells_file=path, preset=preset)
+def test_cells_survive_the_bench_in_their_file(tmp_path, preset, example):
+    path, file = tmp_path / "chip.cells", example("slow-matrix", ('preset = "lab"', f'preset = "{preset}"'))
+    bench, _ = open_file_bench(file, cells_file=path)
     width_s = bench.capabilities.set_width_s
     raised = bench.apply(VoltagePulse(0.75, width_s), CELLS, then_read=True).reading
     bench.close()
-    again, _ = open_virtual_bench(cells_file=path, preset=preset)
+    again, _ = open_file_bench(file, cells_file=path)
     assert again.read(CELLS).resistance_ohm == pytest.approx(raised.resistance_ohm, rel=0.02)
     again.close()

@@ -5,11 +5,10 @@ import pytest
 
 from quest_lab.device import FieldPulse, VoltagePulse
 from quest_lab.errors import DeviceError
-from quest_lab.fixture import SignalPath
 from quest_lab.instruments.visa import NO_HARDWARE, open_instrument
-from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER
 from quest_lab.sim.wire import Fault, FaultKind
 
+GENERATOR, METER, MATRIX, MAGNET = (f"GPIB0::{n}::INSTR" for n in (10, 24, 7, 6))  # of slow-matrix.toml
 CELLS = np.arange(4)
 PULSE = VoltagePulse(0.6, 1e-6)
 
@@ -153,12 +152,10 @@ def test_switching_off_asks_nothing(bench, lab):
 
 
 @pytest.mark.parametrize("address", [GENERATOR, METER, MATRIX, MAGNET])
-def test_a_set_up_that_fails_leaves_everything_off(lab, address):
-    from quest_lab.virtual_bench import control
-
+def test_a_set_up_that_fails_leaves_everything_off(lab, address, drive, example):
     inject(lab, address, FaultKind.REPLY_LOST, "SYST:ERR?")
     with pytest.raises(DeviceError):
-        control(lab, SignalPath())
+        drive(example("slow-matrix"), lab)
     assert lab.world.outputs_off
 
 

@@ -6,11 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quest_lab.benches import site_of
 from quest_lab.device import VoltagePulse
-from quest_lab.sim.laboratories import FAST_GENERATOR, GAUSSMETER, MATRIX_2700, SOURCE_METER
-from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER
-from quest_lab.virtual_benches import VIRTUAL_BENCHES
+from quest_lab.examples import example_benches
+from quest_lab.instruments.assemble import assemble
+from quest_lab.instruments.connect import connect_all
 
+GENERATOR, METER, MATRIX, MAGNET = (f"GPIB0::{n}::INSTR" for n in (10, 24, 7, 6))  # of slow-matrix.toml
+FAST_GENERATOR, SOURCE_METER, MATRIX_2700 = (
+    f"GPIB0::{n}::INSTR" for n in (11, 18, 16)
+)  # of the other examples
+SMALL_MAGNET, GAUSSMETER = "GPIB0::1::INSTR", "ASRL3::INSTR"
 PAGE = Path(__file__).parents[2] / "docs" / "instruments.md"
 SECTIONS = {
     GENERATOR: "Agilent/Keysight 33500 series",
@@ -20,6 +26,7 @@ SECTIONS = {
     MATRIX: "Keithley 7001",
     MATRIX_2700: "Keithley 2700",
     MAGNET: "Kepco BOP with BIT 4886",
+    SMALL_MAGNET: "Yokogawa GS200 series",
     GAUSSMETER: "Lake Shore 425",
 }
 COMMON = {"*IDN?", "*RST", "*CLS", ":*CLS", "*ESR?", "*OPT?", "*TRG", "*WAI", ":SYST:ERR?", ""}
@@ -44,23 +51,25 @@ def headers(message):
         yield full
 
 
-def sent(name):
+def sent(file, lab, device):
     """Address and message of everything that this bench sends in its life."""
-    options = {} if name in ("virtual", "virtual-2700") else {"gaussmeter": True}
-    device, _ = VIRTUAL_BENCHES[name](cells=4, seed=1, **options)
-    cells, wires = np.arange(4), device._release.__self__.wires
-    device.apply(device.capabilities.reset, cells, then_read=True)
-    device.apply(VoltagePulse(0.6, device.capabilities.set_width_s), cells, then_read=True)
+    cells, can = np.arange(4), device.capabilities
+    device.apply(can.reset, cells, then_read=True)
+    device.apply(VoltagePulse(0.6, can.set_width_s), cells, then_read=True)
+    for role in assemble(file, connect_all(file, site_of(file, lab)), site_of(file, lab)).roles.values():
+        role.read_back()
     device.close()
-    return [(address, message) for address, wire in wires.items() for message in wire.sent]
+    return [(address, message) for address, wire in lab.wires.items() for message in wire.sent]
 
 
-@pytest.mark.parametrize("name", sorted(VIRTUAL_BENCHES))
-def test_every_command_on_the_wire_is_in_its_table(name):
+@pytest.mark.parametrize("name", [name for name in example_benches() if name != "arc-one"])
+def test_every_command_on_the_wire_is_in_its_table(virtual, drive, name):
+    file, lab = virtual(name, cells=4)
+    words = sent(file, lab, drive(file, lab))
     tables = {address: documented(section) for address, section in SECTIONS.items()}
     missing = {
         (SECTIONS[address], header)
-        for address, message in sent(name)
+        for address, message in words
         for header in headers(message)
         if header not in tables[address] and header.removeprefix("ROUT:") not in tables[address]
     }

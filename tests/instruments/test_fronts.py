@@ -7,13 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import pyvisa
 import serial
@@ -21,20 +18,20 @@ from pymeasure.instruments.agilent import Agilent33500
 from pymeasure.instruments.keithley import Keithley2400
 from pymeasure.instruments.kepco import KepcoBOP3612
 
-from quest_lab import open_run
-from quest_lab.device import FieldPulse, VoltagePulse
+from quest_lab.benches import Front, open_file_bench
+from quest_lab.benchfile import BenchFile, load_bench
+from quest_lab.device import VoltagePulse
 from quest_lab.errors import DeviceError
-from quest_lab.fixture import SignalPath
+from quest_lab.examples import example_benches
+from quest_lab.instruments.bench import BenchDevice
 from quest_lab.instruments.remote_clock import RemoteClock
 from quest_lab.instruments.visa import NO_HARDWARE, open_instrument, prepare
-from quest_lab.protocols.characterize import CharacterizeSettings, characterize
-from quest_lab.record import Recorded, RunWriter
-from quest_lab.session import Session
+from quest_lab.sim.laboratory import Laboratory
 from quest_lab.sim.server import Server, serving
-from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, Laboratory, virtual_laboratory
 from quest_lab.sim.wire import Fault, FaultKind
-from quest_lab.virtual_bench import Front, control_served, open_virtual_bench
 
+GENERATOR, METER, MATRIX, MAGNET = (f"GPIB0::{n}::INSTR" for n in (10, 24, 7, 6))  # of slow-matrix.toml
+SLOW = load_bench(example_benches()["slow-matrix"])
 FRONTS: list[Front] = ["in process", "tcp", "serial", "terminal"]
 EVERY = (GENERATOR, METER, MATRIX, MAGNET)
 LF = {"read_termination": "\n", "write_termination": "\n"}
@@ -42,10 +39,8 @@ needs_terminals = pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseu
 
 
 @pytest.fixture
-def lab() -> Iterator[Laboratory]:
-    laboratory = virtual_laboratory(seed=1, meter_noise=False)
-    yield laboratory
-    laboratory.close()
+def lab(virtual: Callable[..., tuple[BenchFile, Laboratory]]) -> Laboratory:
+    return virtual("slow-matrix")[1]
 
 
 @pytest.fixture
@@ -165,51 +160,16 @@ def test_a_clock_must_be_a_virtual_laboratorys(server: Server) -> None:
 
 def test_virtual_instruments_are_no_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NO_HARDWARE, "1")
-    device, _ = open_virtual_bench(cells=2, front="tcp")
+    device, _ = open_file_bench(SLOW.with_twin(cells=2), front="tcp")
     device.close()
-
-
-def story(front: Front, path: Path) -> dict[str, pd.DataFrame]:
-    """Tables of a short characterisation, pulses and reads over this front, without the wall's times."""
-    device, clock = open_virtual_bench(cells=3, seed=4, front=front)
-    with (
-        closing(device),
-        RunWriter.create(path, kind="session", title="", seed=4, settings={}) as run,
-    ):
-        session = Session(Recorded(device, run, clock), clock, seed=4)
-        settings = CharacterizeSettings(
-            start_v=0.4, stop_v=0.84, step_v=0.02, repeats=2, attempts=3, max_cycles=2
-        )
-        everyone = np.arange(3)
-        characterize(session, everyone, everyone, settings)
-        for volts in (0.5, 0.6, 0.7):
-            session.device.apply(VoltagePulse(volts, 1e-6), everyone[::-1], then_read=True)
-        session.device.apply(FieldPulse(-0.1, 0.01), everyone, then_read=True)
-    with open_run(path) as told:
-        tables = {"calls": told.calls, "applies": told.applies, "reads": told.reads}
-        return {n: t.drop(columns=[c for c in t if c.startswith("wall")]) for n, t in tables.items()}
-
-
-@pytest.fixture(scope="module")
-def in_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
-    return story("in process", tmp_path_factory.mktemp("fronts") / "in_process.h5")
-
-
-@pytest.mark.parametrize("front", ["tcp", "serial", pytest.param("terminal", marks=needs_terminals)])
-def test_every_front_tells_the_same_story(
-    in_process: dict[str, pd.DataFrame], front: Front, tmp_path: Path
-) -> None:
-    """Equal to the last bit, the laboratory's own clock included."""
-    told = story(front, tmp_path / "run.h5")
-    assert len(told["reads"]) > 100
-    for name, table in in_process.items():
-        pd.testing.assert_frame_equal(told[name], table, check_exact=True)
 
 
 @pytest.mark.parametrize("kind", [FaultKind.REPLY_LOST, FaultKind.REPLY_LATE, FaultKind.GARBAGE])
 @pytest.mark.parametrize("front", ["tcp", "serial"])
-def test_a_bad_reply_over_a_line_shifts_no_later_one(lab: Laboratory, front: Front, kind: FaultKind) -> None:
-    device, _ = control_served(lab, SignalPath(), front)
+def test_a_bad_reply_over_a_line_shifts_no_later_one(
+    lab: Laboratory, drive: Callable[..., BenchDevice], front: Front, kind: FaultKind
+) -> None:
+    device = drive(SLOW, lab, front)
     lab.wires[METER].faults.append(Fault(kind, "READ?"))
     with pytest.raises(DeviceError, match="2400: read"):
         device.read(np.arange(3))
@@ -218,8 +178,10 @@ def test_a_bad_reply_over_a_line_shifts_no_later_one(lab: Laboratory, front: Fro
     device.close()
 
 
-def test_a_connection_that_closes_leaves_the_other_instruments_off(lab: Laboratory) -> None:
-    device, _ = control_served(lab, SignalPath(), "tcp")
+def test_a_connection_that_closes_leaves_the_other_instruments_off(
+    lab: Laboratory, drive: Callable[..., BenchDevice]
+) -> None:
+    device = drive(SLOW, lab, "tcp")
     lab.wires[GENERATOR].faults.append(Fault(FaultKind.CLOSED, "*TRG"))
     with pytest.raises(DeviceError, match="33500: fire") as caught:
         device.apply(VoltagePulse(0.6, 1e-6), np.arange(2))

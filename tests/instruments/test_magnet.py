@@ -7,34 +7,29 @@ import pytest
 
 from quest_lab.device import FieldPulse
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
+from quest_lab.examples import example_benches
 from quest_lab.instruments.kepco import FieldCalibration, KepcoMagnet
 from quest_lab.instruments.lakeshore425 import Gaussmeter425
-from quest_lab.sim import laboratories
-from quest_lab.sim.laboratories import GAUSSMETER
-from quest_lab.sim.magnet import Coil
-from quest_lab.sim.virtual import MAGNET
+from quest_lab.sim.magnet import Coil, Magnet
 from quest_lab.sim.wire import Fault, FaultKind
-from quest_lab.virtual_benches import control_source_meter
 
+GAUSSMETER, MAGNET = "ASRL3::INSTR", "GPIB0::6::INSTR"
 CELLS = np.arange(2)
 PULSE = FieldPulse(0.1, 10e-3)
 
 
 @pytest.fixture
-def build():
-    """A bench whose true coil may differ from what its calibration says."""
-    built = []
+def build(virtual, drive):
+    """A bench whose true coil may differ from what its file says."""
 
-    def make(coil=None, calibration=None, gaussmeter=True):
-        lab = laboratories.laboratory(
-            laboratories.SOURCE_METER_ALONE, cells=2, seed=1, coil=coil, meter_noise=False
-        )
-        built.append(lab)
-        return lab, control_source_meter(lab, calibration=calibration, gaussmeter=gaussmeter)
+    def make(coil=None, gaussmeter=True):
+        text = example_benches()["fast-pulse"].read_text(encoding="utf-8")
+        section = text[text.index("[devices.gaussmeter]") : text.index("# ---- from the generator")]
+        file, lab = virtual("fast-pulse", *([] if gaussmeter else [(section, "")]), cells=2)
+        lab.world.magnet = Magnet(coil or Coil())
+        return lab, drive(file, lab)
 
-    yield make
-    for lab in built:
-        lab.close()
+    return make
 
 
 def fields(lab, monkeypatch):
@@ -127,7 +122,8 @@ def test_a_refused_setting_of_the_gaussmeter_is_told(build):
 @pytest.mark.parametrize("ramp_t_per_s", [0.5, 5.0])
 def test_no_ramp_is_faster_than_its_limit_in_tesla_a_second(build, ramp_t_per_s):
     calibration = FieldCalibration(ramp_t_per_s=ramp_t_per_s)
-    lab, bench = build(calibration=calibration, gaussmeter=False)
+    lab, bench = build(gaussmeter=False)
+    bench._field.calibration = calibration
     begun = lab.world.clock.now()
     bench.apply(PULSE, CELLS)
     steps = 10
@@ -150,4 +146,14 @@ def test_the_magnet_is_never_opened_with_current_even_if_its_ramp_is_cut_short(b
     with pytest.raises(DeviceError, match="Kepco: ramp"):
         bench.apply(PULSE, CELLS)
     assert lab.world.outputs_off
+    assert lab.world.violations == []
+
+
+def test_a_standing_field_adds_to_the_magnets_and_the_loop_knows_it(virtual, drive, monkeypatch):
+    file, lab = virtual("fast-pulse", ('bias_field = "0 T"', 'bias_field = "20 mT"'), cells=2)
+    bench, seen = drive(file, lab), fields(lab, monkeypatch)
+    bench.apply(FieldPulse(0.1, 10e-3), CELLS)
+    bench.read(CELLS)
+    assert max(t for t, _ in seen) == pytest.approx(0.12, rel=0.01)
+    assert seen[-1][0] == pytest.approx(0.02)
     assert lab.world.violations == []

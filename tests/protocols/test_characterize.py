@@ -204,13 +204,30 @@ def test_cells_that_cannot_be_characterised_are_refused(
 
 
 @pytest.mark.parametrize("changes", [
-    {"start_v": 0.9}, {"step_v": 0.0}, {"step_v": 1.0}, {"baseline_reads": 7}, {"attempts": 4}, {"attempts": 0},
+    {"start_v": 0.9, "stop_v": 0.8}, {"step_v": 0.0}, {"start_v": 0.4, "stop_v": 0.5, "step_v": 0.2},
+    {"baseline_reads": 7}, {"attempts": 4}, {"attempts": 0},
     {"repeats": 1}, {"confidence": 0.0}, {"max_cycles": 0}, {"start_v": float("nan")},
     {"confidence": float("nan")}, {"stop_v": float("inf")},
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(BadInput):
         CharacterizeSettings(**changes)  # type: ignore[arg-type]
+
+
+def test_two_cells_that_show_no_states_are_told_so(session_on: Make) -> None:
+    session, cells = session_on(SkMTJ.preset("scaled"), 2, 1), np.arange(2)
+    with pytest.raises(BadInput, match="2 cells with 2 repeats show no two states apart"):
+        characterize(session, cells, cells, CharacterizeSettings(repeats=2, max_cycles=3))
+
+
+@pytest.mark.parametrize("changes", [{"start_v": 0.9}, {"step_v": 0.6}])
+def test_a_staircase_that_does_not_fit_the_devices_own_range_is_refused(
+    session_on: Make, changes: dict[str, float]
+) -> None:
+    session, cells = session_on(MODELS["scaled"], 20), np.arange(20)
+    with pytest.raises(BadInput, match="staircase"):
+        characterize(session, cells, cells, CharacterizeSettings(**changes))  # type: ignore[arg-type]
+    assert session.clock.now() == 0.0
 
 
 def test_a_staircase_beyond_the_device_is_refused_before_anything(session_on: Make) -> None:

@@ -1,39 +1,67 @@
-"""One seed, one story: per cell the same operations and decoded states on every kind of device.
+"""One seed, one story: per cell the same operations and decoded states on every kind of device and every front.
 
-The simulated chip in bulk, the same chip one cell a call, and the virtual bench (buffered path, meter without
-noise of its own), each through characterize and a replay, compared by what their run files say.
+Cells of both polarities and both reset scopes, each simulated in bulk, one cell a call, and behind the instruments
+of a virtual bench (buffered path, meter without noise of its own), through characterize and a replay, compared as
+`quest-lab diff` does.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quest_lab import open_run
+from quest_lab.benches import Front, control, site_of
+from quest_lab.benchfile import BenchFile
 from quest_lab.characterization import Characterization
 from quest_lab.clock import Clock, VirtualClock
-from quest_lab.device import Applied, Capabilities, Cells, Device, FieldPulse, Operation, Reading, ReadPulse
+from quest_lab.device import (
+    Applied,
+    Capabilities,
+    Cells,
+    Device,
+    FieldPulse,
+    Operation,
+    Reading,
+    ReadPulse,
+    VoltagePulse,
+)
+from quest_lab.diff import Decoder, compare, first_table_difference
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.replay import Replay, replay
 from quest_lab.record import Recorded, RunWriter
 from quest_lab.schedule import Schedule, synthesize
-from quest_lab.schema import Kind
 from quest_lab.session import Session
+from quest_lab.sim.array import SimulatedCells
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
+from quest_lab.sim.domain_wall import DomainWall
+from quest_lab.sim.domain_wall_cells import DomainWallArray
 from quest_lab.sim.skmtj import SkMTJ
-from quest_lab.virtual_bench import READ, open_virtual_bench
+from quest_lab.sim.twin import twin_laboratory
 
-CELLS, SEED = 9, 4
+CELLS, FEW, SEED = 9, 3, 4
 SETTINGS = CharacterizeSettings(start_v=0.4, stop_v=0.84, step_v=0.02, repeats=2, attempts=3, max_cycles=12)
+WALLS = ("walls, R falls", "walls, R rises")  # bipolar, reset cell by cell on an ArC ONE
+KINDS = ("R rises", "R falls", *WALLS)
+OTHERS = ("one by one", "bench")
+FALLS = ("1.4 kohm", "1 kohm")  # what a cell of falling resistance comes down to
+FRONTS: list[tuple[str, Front]] = [
+    *((kind, front) for kind in KINDS for front in ("tcp", "serial")),  # type: ignore[misc]
+    *((kind, "terminal") for kind in KINDS if kind not in WALLS and hasattr(os, "openpty")),  # type: ignore[misc]
+]  # a board behind a pseudo-terminal runs in real time
+Files = Callable[..., BenchFile]
 
 
-class OneByOne:
-    """A device that is asked one cell at a time, in the order given; a domain's field stays one call."""
+class Around:
+    """A device around another; it does what that one does."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -43,23 +71,43 @@ class OneByOne:
         return self._device.capabilities
 
     def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
-        if isinstance(operation, FieldPulse) or not cells.size:
-            return self._device.apply(operation, cells, then_read=then_read)
-        parts = [
-            self._device.apply(operation, cells[i : i + 1], then_read=then_read) for i in range(cells.size)
-        ]
-        energy = np.concatenate([part.energy_j for part in parts])
-        reading = _joined([part.expect_reading() for part in parts]) if then_read else None
-        return Applied(cells, operation, energy, parts[0].origin, reading)
+        return self._device.apply(operation, cells, then_read=then_read)
 
     def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
-        return _joined([self._device.read(cells[i : i + 1], at) for i in range(cells.size)])
+        return self._device.read(cells, at)
 
     def safe_state(self) -> None:
         self._device.safe_state()
 
     def close(self) -> None:
         self._device.close()
+
+
+class OneByOne(Around):
+    """Asked one cell at a time, in the order given; a domain's field stays one call."""
+
+    def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
+        if isinstance(operation, FieldPulse) or not cells.size:
+            return super().apply(operation, cells, then_read=then_read)
+        parts = [super(OneByOne, self).apply(operation, c, then_read=then_read) for c in _each(cells)]
+        energy = np.concatenate([part.energy_j for part in parts])
+        reading = _joined([part.expect_reading() for part in parts]) if then_read else None
+        return Applied(cells, operation, energy, parts[0].origin, reading)
+
+    def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
+        return _joined([super(OneByOne, self).read(c, at) for c in _each(cells)])
+
+
+class ReadsAfterPulse(Around):
+    """As an ArC ONE: after every pulse a read, wanted or not, which costs each cell a draw of read noise."""
+
+    def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
+        done = super().apply(operation, cells, then_read=True)
+        return done if then_read else replace(done, reading=None)
+
+
+def _each(cells: Cells) -> list[Cells]:
+    return [cells[i : i + 1] for i in range(cells.size)]
 
 
 def _joined(parts: list[Reading]) -> Reading:
@@ -69,102 +117,130 @@ def _joined(parts: list[Reading]) -> Reading:
     return Reading(cells, ohm, energy, parts[0].at)
 
 
-def _chip() -> tuple[Device, Clock]:
-    clock, model = VirtualClock(), SkMTJ.preset("lab", read=READ)
-    chip_id = f"virtual-{CELLS}-seed{SEED}"
-    return SimulatedChip(CellArray(model, CELLS, seed=SEED, chip_id=chip_id), clock), clock
+def cells_of(kind: str, cells: int, read: ReadPulse) -> SimulatedCells:
+    """Fresh simulated cells of this kind, read and reset as their bench does it."""
+    if kind in WALLS:
+        swing, reset = 0.3 if kind == "walls, R falls" else -0.23, VoltagePulse(-1.0, 1e-6)
+        law = DomainWall(swing=swing, t_ref_s=1e-6, reset=reset, read=read)
+        return DomainWallArray(law, cells, seed=SEED, chip_id=kind)
+    model = SkMTJ.preset("lab", read=read, sign=1 if kind == "R rises" else -1)
+    return CellArray(model, cells, seed=SEED, chip_id=kind)
 
 
-def _bench() -> tuple[Device, Clock]:
-    return open_virtual_bench(cells=CELLS, seed=SEED, buffered=True, meter_noise=False)
+def bench_file(example: Files, kind: str, cells: int) -> BenchFile:
+    """The slow matrix bench without a divider, or an ArC ONE."""
+    if kind in WALLS:
+        return example("arc-one", cells=cells)
+    return example("slow-matrix", ("buffered = false", "buffered = true"), FALLS, cells=cells)
 
 
-OPENERS: dict[str, tuple[Callable[[], tuple[Device, Clock]], bool]] = {
-    "bulk": (_chip, False),
-    "one by one": (_chip, True),
-    "virtual bench": (_bench, False),
-}
+def open_chip(kind: str, cells: int, read: ReadPulse) -> tuple[Device, Clock]:
+    """The cells alone."""
+    clock = VirtualClock()
+    chip = SimulatedChip(cells_of(kind, cells, read), clock)
+    return (ReadsAfterPulse(chip) if kind in WALLS else chip), clock
+
+
+def open_bench(
+    file: BenchFile, kind: str, front: Front, *, meter_noise: bool = False
+) -> tuple[Device, Clock]:
+    """The same cells behind a bench's instruments."""
+    lab = twin_laboratory(file, meter_noise=meter_noise)
+    lab.world.array.close()
+    lab.world.array = cells_of(kind, file.bench.cells, read_of(file))
+    return control(file, site_of(file, lab, front))
+
+
+def read_of(file: BenchFile) -> ReadPulse:
+    return ReadPulse(file.bench.read.amplitude_v, file.bench.read.width_s)
 
 
 @dataclass(frozen=True)
 class Story:
-    """What happened: results, and the run file's events of each cell in order."""
+    """What a characterisation and a replay found, and the run file of both."""
 
+    path: Path
     found: Characterization
     out: Replay
-    calls: int
-    events: dict[int, list[tuple[int, float, float]]]  # kind, amplitude, ohm or (an apply) NaN
 
 
-def _events(path: Path) -> tuple[int, dict[int, list[tuple[int, float, float]]]]:
-    out: dict[int, list[tuple[int, float, float]]] = {cell: [] for cell in range(CELLS)}
-    with open_run(path) as run:
-        calls, tables = run.calls, {Kind.APPLY: run.applies, Kind.READ: run.reads}
-    for call in calls.itertuples():
-        rows = tables[Kind(call.kind)].iloc[call.first : call.first + call.count]
-        reads = call.kind == Kind.READ
-        values = rows["resistance_ohm"] if reads else np.full(len(rows), np.nan)
-        for cell, value in zip(rows["cell"], values, strict=True):
-            out[int(cell)].append((int(call.kind), float(call.amplitude), float(value)))
-    return len(calls), out
+def tell(
+    opened: tuple[Device, Clock],
+    path: Path,
+    schedule: Path,
+    settings: CharacterizeSettings = SETTINGS,
+    around: type[Around] = Around,
+) -> Story:
+    """Characterise and replay on this device; `around` is put around what is recorded."""
+    device, clock = opened
+    everyone = np.arange(device.capabilities.cells)
+    said = {"cells": everyone.size}
+    with (
+        closing(device),
+        RunWriter.create(path, kind="replay", title="", seed=SEED, settings=said) as run,
+        Schedule.open(schedule) as source,
+    ):
+        session = Session(around(Recorded(device, run, clock)), clock, seed=SEED)
+        found, _ = characterize(session, everyone, everyone, settings)
+        out = replay(session, source, found.restrict((0, found.states // 2, found.states - 1)), (1, 0, 2))
+    return Story(path, found, out)
 
 
 @pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
-    folder, told = tmp_path_factory.mktemp("parity"), {}
-    path = synthesize(folder / "s.h5", [(1, 1, 3, 3)], steps=6, change_rate=0.3, seed=1, image=(4, 4))
-    for name, (opener, one_by_one) in OPENERS.items():
-        device, clock = opener()
-        with (
-            RunWriter.create(folder / f"{name}.h5", kind="replay", title="", seed=SEED, settings={}) as run,
-            Schedule.open(path) as schedule,
-        ):
-            recorded: Device = Recorded(device, run, clock)
-            session = Session(OneByOne(recorded) if one_by_one else recorded, clock, seed=SEED)
-            everyone = np.arange(CELLS)
-            found, _ = characterize(session, everyone, everyone, SETTINGS)
-            out = replay(session, schedule, found.restrict((0, 3, found.states - 1)), (1, 0, 2))
-        device.close()
-        told[name] = Story(found, out, *_events(folder / f"{name}.h5"))
-    return told
+def story(tmp_path_factory: pytest.TempPathFactory, example: Files) -> Callable[[str, str], Story]:
+    """story(kind, way): once each."""
+    folder = tmp_path_factory.mktemp("parity")
+    schedule = synthesize(folder / "s.h5", [(1, 1, 3, 3)], steps=6, change_rate=0.3, seed=1, image=(4, 4))
+
+    @cache
+    def once(kind: str, way: str) -> Story:
+        file = bench_file(example, kind, CELLS)
+        bench = way == "bench"
+        opened = open_bench(file, kind, "in process") if bench else open_chip(kind, CELLS, read_of(file))
+        around = OneByOne if way == "one by one" else Around
+        return tell(opened, folder / f"{kind} {way}.h5", schedule, around=around)
+
+    return once
 
 
-OTHERS = ["one by one", "virtual bench"]
+Tell = Callable[[str, str], Story]
 
 
-def test_the_story_is_worth_comparing(stories: dict[str, Story]) -> None:
-    assert stories["bulk"].found.states == 7
-    assert all(len(events) > 150 for events in stories["bulk"].events.values())
-    assert stories["one by one"].calls > 3 * stories["bulk"].calls
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_story_is_worth_comparing(story: Tell, kind: str) -> None:
+    bulk = story(kind, "bulk")
+    assert bulk.found.states == (5 if kind in WALLS else 7)
+    assert (bulk.found.resistance_ohm[-1] > bulk.found.resistance_ohm[0]) is np.bool_("rises" in kind)
+    assert isinstance(bulk.found.reset, FieldPulse) is (kind not in WALLS)
+    with open_run(bulk.path) as run:
+        assert run.reads.groupby("cell").size().min() > 75
 
 
+def test_one_by_one_makes_other_calls(story: Tell) -> None:
+    with (
+        open_run(story("R rises", "bulk").path) as bulk,
+        open_run(story("R rises", "one by one").path) as one,
+    ):
+        assert one.rows("calls") > 3 * bulk.rows("calls")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("other", OTHERS)
-def test_every_cell_gets_the_same_operations_in_the_same_order(stories: dict[str, Story], other: str) -> None:
-    for cell, events in stories["bulk"].events.items():
-        assert [e[:2] for e in stories[other].events[cell]] == [e[:2] for e in events]
+def test_every_cell_has_the_same_operations_states_and_resistances(
+    story: Tell, kind: str, other: str
+) -> None:
+    a, b = story(kind, "bulk"), story(kind, other)
+    with open_run(a.path) as first, open_run(b.path) as second:
+        found = compare((first, second), (Decoder.of(a.found, CELLS), Decoder.of(b.found, CELLS)))
+    assert found.first is None
+    assert found.events[0] == found.events[1] > 150 * CELLS
+    assert found.sigma < 0.004
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("other", OTHERS)
-def test_every_read_decodes_to_the_same_state(stories: dict[str, Story], other: str) -> None:
-    def decoded(story: Story, cell: int) -> list[int]:
-        ohm = np.array([e[2] for e in story.events[cell] if e[0] == Kind.READ])
-        reading = Reading(np.array([cell]), ohm, ohm, READ)
-        return [int(s) for s in story.found.decode(reading)]
-
-    for cell in range(CELLS):
-        assert decoded(stories[other], cell) == decoded(stories["bulk"], cell)
-
-
-@pytest.mark.parametrize("other", OTHERS)
-def test_resistances_agree_within_four_sigma(stories: dict[str, Story], other: str) -> None:
-    for cell in range(CELLS):
-        a, b = (np.array([e[2] for e in stories[n].events[cell]]) for n in ("bulk", other))
-        np.testing.assert_allclose(b, a, rtol=4 * 0.003)
-
-
-@pytest.mark.parametrize("other", OTHERS)
-def test_the_findings_are_the_same(stories: dict[str, Story], other: str) -> None:
-    a, b = stories["bulk"], stories[other]
+def test_the_findings_are_the_same(story: Tell, kind: str, other: str) -> None:
+    a, b = story(kind, "bulk"), story(kind, other)
     assert np.array_equal(a.found.counts, b.found.counts)
     assert np.array_equal(a.found.set_v, b.found.set_v)
     assert np.array_equal(a.out.read, b.out.read)
@@ -173,10 +249,35 @@ def test_the_findings_are_the_same(stories: dict[str, Story], other: str) -> Non
     np.testing.assert_allclose(a.out.steps["spent_energy_j"], b.out.steps["spent_energy_j"], rtol=0.15)
 
 
-def test_another_seed_is_another_story(stories: dict[str, Story]) -> None:
-    clock, model = VirtualClock(), SkMTJ.preset("lab", read=READ)
-    chip = SimulatedChip(CellArray(model, CELLS, seed=SEED + 1), clock)
+def test_another_seed_is_another_story(story: Tell) -> None:
+    clock = VirtualClock()
+    chip = SimulatedChip(CellArray(SkMTJ.preset("lab"), CELLS, seed=SEED + 1), clock)
     everyone = np.arange(CELLS)
     found, _ = characterize(Session(chip, clock, seed=SEED), everyone, everyone, SETTINGS)
     chip.close()
-    assert not np.array_equal(found.baseline_ohm, stories["bulk"].found.baseline_ohm)
+    assert not np.array_equal(found.baseline_ohm, story("R rises", "bulk").found.baseline_ohm)
+
+
+@pytest.fixture(scope="module")
+def fronted(tmp_path_factory: pytest.TempPathFactory, example: Files) -> Callable[[str, Front], Story]:
+    """fronted(kind, front): of a few cells, once each."""
+    folder = tmp_path_factory.mktemp("fronts")
+    schedule = synthesize(folder / "s.h5", [(FEW, 1, 1, 1)], steps=3, change_rate=0.5, seed=1, image=(4, 4))
+
+    @cache
+    def once(kind: str, front: Front) -> Story:
+        opened = open_bench(bench_file(example, kind, FEW), kind, front, meter_noise=True)
+        return tell(opened, folder / f"{kind} {front}.h5", schedule, replace(SETTINGS, max_cycles=2))
+
+    return once
+
+
+@pytest.mark.parametrize(("kind", "front"), FRONTS)
+def test_every_front_gives_the_same_event_tables(
+    fronted: Callable[[str, Front], Story], kind: str, front: Front
+) -> None:
+    """To the last bit, the laboratory's own clock included."""
+    in_process, served = (fronted(kind, way).path for way in ("in process", front))  # type: ignore[arg-type]
+    with open_run(in_process) as a, open_run(served) as b:
+        assert a.rows("reads") > 100
+        assert first_table_difference((a, b)) is None

@@ -185,3 +185,26 @@ def test_a_temporary_chip_leaves_no_file() -> None:
 def test_a_read_far_below_threshold_is_no_event(chip: CellArray) -> None:
     chip.read(np.arange(64), ReadPulse(0.1, 1e-8))
     assert counters(chip)[0].max() == 0
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from quest_lab.sim.cells import CellArray
+from quest_lab.sim.skmtj import SkMTJ
+held = CellArray(SkMTJ.preset("lab"), 2, seed=1, path=Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_cells_that_another_program_drives_are_refused_until_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "chip.cells"
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(BadInput, match=r"chip\.cells: another program drives these cells"):
+            CellArray(SkMTJ.preset("lab"), 2, seed=1, path=path)
+        holder.kill()
+    CellArray(SkMTJ.preset("lab"), 2, seed=1, path=path).close()

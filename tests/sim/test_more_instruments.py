@@ -7,25 +7,19 @@ from pymeasure.instruments.keithley import Keithley2450, Keithley2700
 from pymeasure.instruments.keysight import Keysight81160A
 from pymeasure.instruments.lakeshore import LakeShore425
 
-from quest_lab.fixture import SignalPath
-from quest_lab.sim import laboratories
-from quest_lab.sim.laboratories import FAST_GENERATOR, GAUSSMETER, MATRIX_2700, SOURCE_METER, laboratory
-
+FAST_GENERATOR, SOURCE_METER, MATRIX_2700 = (f"GPIB0::{n}::INSTR" for n in (11, 18, 16))  # of the examples
+GAUSSMETER = "ASRL3::INSTR"
 FIRST = np.array([0])
 
 
 @pytest.fixture
-def lab():
-    built = laboratory(laboratories.FAST, cells=2, seed=1, path=SignalPath(), meter_noise=False)
-    yield built
-    built.close()
+def lab(virtual):
+    return virtual("fast-pulse", cells=2)[1]
 
 
 @pytest.fixture
-def matrix_lab():
-    built = laboratory(laboratories.MATRIX_OF_7709, cells=16, seed=1, meter_noise=False)
-    yield built
-    built.close()
+def matrix_lab(virtual):
+    return virtual("slow-matrix-2700")[1]
 
 
 def resource(lab, address):

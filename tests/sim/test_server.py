@@ -8,18 +8,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quest_lab.benchfile import load_bench
 from quest_lab.errors import BadInput
+from quest_lab.examples import example_benches
+from quest_lab.sim.laboratory import Laboratory
 from quest_lab.sim.server import Server, serving
 from quest_lab.sim.timekeeper import Timekeeper
-from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, Laboratory, virtual_laboratory
+from quest_lab.sim.twin import twin_laboratory
 from quest_lab.sim.wire import Fault, FaultKind, Wire
 
+GENERATOR, METER, MATRIX, MAGNET = (f"GPIB0::{n}::INSTR" for n in (10, 24, 7, 6))  # of slow-matrix.toml
 EVERY = (GENERATOR, METER, MATRIX, MAGNET)
 NETCAT = shutil.which("nc") or shutil.which("ncat")
 PLAIN = (
@@ -29,10 +33,8 @@ PLAIN += "c.shutdown(socket.SHUT_WR)\nprint(c.makefile().read(), end='')"
 
 
 @pytest.fixture
-def lab() -> Iterator[Laboratory]:
-    laboratory = virtual_laboratory(seed=1, meter_noise=False)
-    yield laboratory
-    laboratory.close()
+def lab(virtual: Callable[..., tuple[object, Laboratory]]) -> Laboratory:
+    return virtual("slow-matrix")[1]
 
 
 @pytest.fixture
@@ -275,6 +277,9 @@ def test_no_message_breaks_an_instrument(fuzzed: list[Wire], message: str) -> No
 
 @pytest.fixture(scope="module")
 def fuzzed() -> Iterator[list[Wire]]:
-    laboratory = virtual_laboratory(seed=1)
-    yield [*laboratory.wires.values(), Wire(Timekeeper(laboratory.world.clock))]
-    laboratory.close()
+    laboratories = [twin_laboratory(load_bench(path)) for path in example_benches().values()]
+    wires = [wire for laboratory in laboratories for wire in laboratory.wires.values()]
+    alone = {type(wire.instrument): wire for wire in wires}  # one of each model
+    yield [*alone.values(), *(Wire(Timekeeper(laboratory.world)) for laboratory in laboratories[:1])]
+    for laboratory in laboratories:
+        laboratory.close()

@@ -7,16 +7,14 @@ from pymeasure.instruments.agilent import Agilent33500
 from pymeasure.instruments.keithley import Keithley2400
 from pymeasure.instruments.kepco import KepcoBOP3612
 
-from quest_lab.fixture import SignalPath
-from quest_lab.sim.virtual import GENERATOR, MAGNET, MATRIX, METER, virtual_laboratory
 from quest_lab.sim.wire import Fault, FaultKind
+
+GENERATOR, METER, MATRIX, MAGNET = (f"GPIB0::{n}::INSTR" for n in (10, 24, 7, 6))  # of slow-matrix.toml
 
 
 @pytest.fixture
-def lab():
-    laboratory = virtual_laboratory(seed=1, path=SignalPath(), meter_noise=False)
-    yield laboratory
-    laboratory.close()
+def lab(virtual):
+    return virtual("slow-matrix")[1]
 
 
 def route(lab, row):
@@ -209,8 +207,8 @@ def test_an_open_circuit_draws_no_current(lab):
     assert abs(meter.current) < 1e-12
 
 
-def test_meter_noise_falls_with_the_square_root_of_the_aperture():
-    laboratory = virtual_laboratory(seed=1)
+def test_meter_noise_falls_with_the_square_root_of_the_aperture(virtual):
+    _, laboratory = virtual("slow-matrix", meter_noise=True)
     meter = meter_on(laboratory)
     meter.auto_output_off_enabled = True
     meter.current_range = 1e-4
@@ -220,7 +218,6 @@ def test_meter_noise_falls_with_the_square_root_of_the_aperture():
         return np.std([meter.current for _ in range(400)])
 
     assert spread(0.01) / spread(1.0) == pytest.approx(10.0, rel=0.15)
-    laboratory.close()
 
 
 def test_pymeasures_kepco_drives_the_magnet(lab):
