@@ -122,8 +122,7 @@ def _checked(
 def _baseline(session: Session, cells: Cells, settings: CharacterizeSettings) -> _Baseline:
     """Mean of repeated reads at R0, and of as many landings at the highest amplitude, for every cell."""
     device, n = session.device, settings.baseline_reads
-    can = device.capabilities
-    top = VoltagePulse(settings.amplitudes(can.set_amplitude_v)[-1], can.set_width_s)
+    top = _top(session, settings)
     reset_cells(device, cells)
     low = np.stack([_ohm(session, cells) for _ in _steps(session, "baseline at R0", n)])
     high = np.empty((n, cells.size))
@@ -135,6 +134,12 @@ def _baseline(session: Session, cells: Cells, settings: CharacterizeSettings) ->
     noise = float(np.median(low.std(axis=0, ddof=1) / base))
     alive = np.abs(peak - base) > _RESPONSE_SIGMAS * noise * base * np.sqrt(2.0 / n)
     return _Baseline(base, peak, noise, alive)
+
+
+def _top(session: Session, settings: CharacterizeSettings) -> VoltagePulse:
+    """The pulse that sets the top state."""
+    can = session.device.capabilities
+    return VoltagePulse(settings.amplitudes(can.set_amplitude_v)[-1], can.set_width_s)
 
 
 def _staircase(session: Session, sample: Cells, settings: CharacterizeSettings) -> Staircase:

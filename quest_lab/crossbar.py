@@ -155,9 +155,7 @@ def separation(
     )
 
 
-def terminal_noise(
-    crossbar: Crossbar, ohm: Floats, cell: Crosspoint, scheme: Scheme, noise: Noise
-) -> Floats:
+def terminal_noise(crossbar: Crossbar, ohm: Floats, cell: Crosspoint, scheme: Scheme, noise: Noise) -> Floats:
     """Relative standard deviation of one read at the terminals, shape (...)."""
     share = sensitivity(crossbar, ohm, cell, scheme)
     return np.hypot(noise.meter, noise.cell * np.sqrt(np.sum(share**2, axis=(-2, -1))))
@@ -254,7 +252,7 @@ def _node_volts(graph: _Graph, edge_s: Floats, pads: Floats) -> Floats:
             rows.append((offset + index[a[here]]).ravel())
             columns.append((offset + index[there[here]]).ravel())
             values.append(sign * edge_s[:, here].ravel())
-        np.add.at(right, (slice(None), a[held]), edge_s[:, held] * known[b[held]])
+        np.add.at(right.T, a[held], (edge_s[:, held] * known[b[held]]).T)
     where = np.concatenate(rows), np.concatenate(columns)
     matrix = coo_array((np.concatenate(values), where), shape=(batch * count, batch * count)).tocsc()
     volts[:, free] = np.asarray(spsolve(matrix, right[:, free].ravel())).reshape(batch, count)

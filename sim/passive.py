@@ -24,7 +24,9 @@ class PassiveCells:
         self, array: SimulatedCells, crossbar: Crossbar, *, read_scheme: Scheme, write_scheme: Scheme
     ) -> None:
         if array.cells != crossbar.rows * crossbar.columns:
-            raise BadInput(f"{array.cells} cells: a {crossbar.rows}x{crossbar.columns} crossbar has another number")
+            raise BadInput(
+                f"{array.cells} cells: a {crossbar.rows}x{crossbar.columns} crossbar has another number"
+            )
         self._array, self.crossbar = array, crossbar
         self.read_scheme, self.write_scheme = read_scheme, write_scheme
         self.cells, self.chip_id = array.cells, array.chip_id
