@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from quest_lab.benchdevices import Section, quantity_key
-from quest_lab.crossbar import LEAST_SIGMAS, Crossbar, Noise, Scheme, separation
+from quest_lab.crossbar import LEAST_SIGMAS, Crossbar, Noise, Scheme, WriteScheme, separation
 from quest_lab.quantity import Unit
 
 _LINES = 64  # no board of the known ones has more
@@ -29,7 +29,7 @@ class Topology(Section):
     bias_scheme: Scheme | None = Field(
         default=None, description="how unselected lines stand during a read: a passive crossbar needs it"
     )
-    write_scheme: Literal["V/2", "V/3"] = Field(default="V/3", description="and during a pulse")
+    write_scheme: WriteScheme = Field(default="V/3", description="and during a pulse")
     rows: int | None = Field(default=None, ge=1, le=_LINES, description="word lines")
     columns: int | None = Field(default=None, ge=1, le=_LINES, description="bit lines")
     line_resistance_ohm: Annotated[float, Unit("ohm", low=0.0, high=1e4)] = quantity_key(

@@ -27,6 +27,7 @@ from quest_lab.errors import BadInput
 from quest_lab.seeds import generator
 
 Scheme: TypeAlias = Literal["floating", "grounded", "V/2", "V/3"]
+WriteScheme: TypeAlias = Literal["V/2", "V/3"]
 Crosspoint: TypeAlias = tuple[int, int]
 """Word and bit line of a cell, counted from 0."""
 
