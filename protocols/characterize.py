@@ -24,6 +24,7 @@ from quest_lab.protocols.staircase import (
     threshold_tries,
     within_cell_std,
 )
+from quest_lab.protocols.terminals import check_terminals
 from quest_lab.protocols.trials import Trials, reset_cells
 from quest_lab.seeds import generator
 from quest_lab.session import Session
@@ -101,6 +102,8 @@ def characterize(
         )
     stairs = _staircase(session, sample, settings)
     draft = _find_states(session, cells, sample, base, stairs, settings)
+    if session.device.capabilities.topology == "passive":
+        check_terminals(session, draft, _top(session, settings), settings.baseline_reads)
     return _count_transitions(session, draft, sample, settings), stairs
 
 

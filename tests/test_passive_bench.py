@@ -59,7 +59,6 @@ def test_a_floating_32x32_is_refused_before_anything_is_opened() -> None:
     ("kind", "words"),
     [
         (passive("grounded", lines=5), r"want all 25 crosspoints of topology\.rows=5 x topology\.columns=5"),
-        (passive("grounded", 'line_resistance = "5 kohm"'), r"states \d and \d .* sigma apart"),
         (passive("grounded", "meter_noise = 0.05"), r"states 3 and 4 .* sigma apart"),
         (passive("V/4"), r"topology\.bias_scheme='V/4'"),
     ],
@@ -98,11 +97,11 @@ def test_the_board_is_told_how_lines_stand_and_half_selected_cells_feel_it(
     path.write_text(text(passive("grounded", f'write_scheme = "{scheme}"')), encoding="utf-8")
     with quest_lab.open_bench(path) as session:
         session.device.apply(VoltagePulse(0.99, 1e-6), EVERYONE)
+        before = session.device.read(EVERYONE).resistance_ohm
         session.device.apply(VoltagePulse(-1.0, 1e-6), np.array([14]))
-        assert session.truth is not None
-        states = session.truth(EVERYONE)
-    assert states[14] == 0
-    assert np.sum(states < 4) - 1 == disturbed
+        moved = session.device.read(EVERYONE).resistance_ohm / before > 1.03  # one state is 6 %
+    assert moved[14]
+    assert np.sum(moved) - 1 == disturbed
 
 
 def test_transistors_isolate_and_the_run_says_that_they_are_there(tmp_path: Path) -> None:

@@ -19,16 +19,16 @@ from quest_lab.sim.domain_wall_cells import DomainWallArray
 from quest_lab.sim.passive import PassiveCells
 
 Make = Callable[[Scheme], Session]
-CELLS = np.arange(36)
+CELLS = np.arange(16)
 QUICK = CharacterizeSettings(confidence=0.2, repeats=2, max_cycles=2, step_v=0.025)
 
 
 @pytest.fixture
 def walls() -> Iterator[Make]:
-    with closing(DomainWallArray(DomainWall(), 36, seed=4)) as array:
+    with closing(DomainWallArray(DomainWall(), 16, seed=4)) as array:
 
         def make(read: Scheme) -> Session:
-            lines = PassiveCells(array, Crossbar(6, 6), read_scheme=read, write_scheme="V/3")
+            lines = PassiveCells(array, Crossbar(4, 4), read_scheme=read, write_scheme="V/3")
             return Session(SimulatedChip(lines, VirtualClock()), VirtualClock())
 
         yield make
@@ -38,7 +38,7 @@ def test_a_grounded_passive_array_is_characterised_as_isolated_cells_are(
     walls: Make,
 ) -> None:
     found, _ = characterize(walls("grounded"), CELLS, CELLS, QUICK)
-    with closing(DomainWallArray(DomainWall(), 36, seed=4)) as array:
+    with closing(DomainWallArray(DomainWall(), 16, seed=4)) as array:
         isolated, _ = characterize(
             Session(SimulatedChip(array, VirtualClock()), VirtualClock()), CELLS, CELLS, QUICK
         )
