@@ -21,6 +21,7 @@ import numpy as np
 import serial
 
 from quest_lab.clock import Clock
+from quest_lab.crossbar import WriteScheme
 from quest_lab.datasheets import ARCONE, GRIDS
 from quest_lab.device import ReadPulse
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
@@ -37,6 +38,7 @@ GAP_S = 1e-3
 RESET_S = 2.0
 LONGEST_COMMAND = 8  # lines of command 0
 TIA, FOUR_POINT_NEGATIVE = 1, 3  # read modes; a read below 0 V needs the latter
+SNEAK_PATH: dict[WriteScheme, int] = {"V/3": 0, "V/2": 1}  # bias of unselected lines during a pulse
 _CYCLES = 50  # averaged in one reading by the board
 
 
@@ -92,6 +94,7 @@ class ArcOneAccess:
         read: ReadPulse,
         reset_s: float = RESET_S,
         firmware: str | None = None,
+        write_scheme: WriteScheme = "V/3",
     ) -> None:
         if wiring.slots > LINES or wiring.columns > LINES:
             raise BadInput(f"{wiring}: an ArC ONE has {LINES} wordlines and {LINES} bitlines")
@@ -99,6 +102,7 @@ class ArcOneAccess:
         self._read, self._reset_s = read, reset_s
         self._read_v: float | None = None  # as the board knows it
         self._firmware = firmware
+        self._sneak_path = SNEAK_PATH[write_scheme]
         self._ready = False
 
     def set_up(self) -> None:
@@ -110,8 +114,9 @@ class ArcOneAccess:
         with self._step("set up"):
             volts = self._read.amplitude_v
             self._send(
-                "0", _CYCLES, LINES, LINES, _mode(volts), 0, 0, decimal("read amplitude_v", volts, "V")
-            )
+                "0", _CYCLES, LINES, LINES, _mode(volts), 0, self._sneak_path,
+                decimal("read amplitude_v", volts, "V"),
+            )  # fmt: skip
             if (answer := self._receive_line()) != "1":
                 raise DeviceError(f"ArC ONE: set up: {answer!r} instead of 1")
         self._read_v = volts

@@ -85,6 +85,7 @@ def _board(bench: Bench, port: Any, clock: Clock) -> ArcOneAccess:
         read=ReadPulse(bench.read.amplitude_v, bench.read.width_s),
         reset_s=section.reset_s,
         firmware=section.identity,
+        write_scheme=bench.topology.write_scheme,
     )
 
 

@@ -24,6 +24,7 @@ from quest_lab.protocols.staircase import (
     threshold_tries,
     within_cell_std,
 )
+from quest_lab.protocols.terminals import check_terminals
 from quest_lab.protocols.trials import Trials, reset_cells
 from quest_lab.seeds import generator
 from quest_lab.session import Session
@@ -101,6 +102,8 @@ def characterize(
         )
     stairs = _staircase(session, sample, settings)
     draft = _find_states(session, cells, sample, base, stairs, settings)
+    if session.device.capabilities.topology == "passive":
+        check_terminals(session, draft, _top(session, settings), settings.baseline_reads)
     return _count_transitions(session, draft, sample, settings), stairs
 
 
@@ -122,8 +125,7 @@ def _checked(
 def _baseline(session: Session, cells: Cells, settings: CharacterizeSettings) -> _Baseline:
     """Mean of repeated reads at R0, and of as many landings at the highest amplitude, for every cell."""
     device, n = session.device, settings.baseline_reads
-    can = device.capabilities
-    top = VoltagePulse(settings.amplitudes(can.set_amplitude_v)[-1], can.set_width_s)
+    top = _top(session, settings)
     reset_cells(device, cells)
     low = np.stack([_ohm(session, cells) for _ in _steps(session, "baseline at R0", n)])
     high = np.empty((n, cells.size))
@@ -135,6 +137,12 @@ def _baseline(session: Session, cells: Cells, settings: CharacterizeSettings) ->
     noise = float(np.median(low.std(axis=0, ddof=1) / base))
     alive = np.abs(peak - base) > _RESPONSE_SIGMAS * noise * base * np.sqrt(2.0 / n)
     return _Baseline(base, peak, noise, alive)
+
+
+def _top(session: Session, settings: CharacterizeSettings) -> VoltagePulse:
+    """The pulse that sets the top state."""
+    can = session.device.capabilities
+    return VoltagePulse(settings.amplitudes(can.set_amplitude_v)[-1], can.set_width_s)
 
 
 def _staircase(session: Session, sample: Cells, settings: CharacterizeSettings) -> Staircase:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from quest_lab.benchdevices import Devices, Section, optional_section, quantity_key
+from quest_lab.benchtopology import Topology
 from quest_lab.datasheets import GRIDS, Grid
 from quest_lab.device import Range
 from quest_lab.fixture import SignalPath, Wiring
@@ -82,26 +83,6 @@ class WiringSection(Section):
         return places_of(self.cells)
 
 
-class Topology(Section):
-    """How the cells hang together."""
-
-    kind: Literal["isolated", "1T1R", "passive"] = Field(
-        default="isolated", description="isolated cells, 1T1R, or a passive crossbar (not supported yet)"
-    )
-    bias_scheme: Literal["V/2", "V/3", "grounded", "floating"] | None = None
-
-    @model_validator(mode="after")
-    def _supported(self) -> Self:
-        if self.kind == "passive":
-            raise ValueError(
-                'kind = "passive": passive crossbars are not supported yet (sneak paths are not modelled, so '
-                "their states could be mistaken); want isolated or 1T1R"
-            )
-        if self.bias_scheme is not None:
-            raise ValueError(f'bias_scheme = "{self.bias_scheme}": only a passive crossbar has one')
-        return self
-
-
 class VoltageReset(Section):
     """The pulse of the other polarity that empties bipolar cells."""
 
@@ -126,6 +107,11 @@ class Chip(Section):
     )
     reset: VoltageReset | None = Field(
         default=None, description="of bipolar cells; with a magnet the reset is field.reset"
+    )
+    states_ohm: Annotated[tuple[float, ...], Unit("ohm", above=0.0, several=True)] | None = Field(
+        default=None,
+        alias="states",
+        description="nominal resistance of each state: a passive crossbar needs it",
     )
 
 

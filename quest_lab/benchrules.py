@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from quest_lab import datasheets
 from quest_lab.benchdevices import Board, Probe, Pulser2450, Pulser81160A
+from quest_lab.benchtopology import indistinct, misplaced
 
 if TYPE_CHECKING:
     from quest_lab.benchmodel import Bench
@@ -19,6 +20,7 @@ def contradictions(bench: Bench) -> Iterator[str]:
     yield from _limits(bench)
     yield from _reset(bench)
     yield from _field(bench)
+    yield from _topology(bench)
 
 
 def _path(bench: Bench) -> Iterator[str]:
@@ -138,3 +140,16 @@ def _field(bench: Bench) -> Iterator[str]:
             f"devices.gaussmeter.full_scale={meter.full_scale_t:g} T: does not hold "
             f"{reach_t + abs(standing_t):g} T, the highest field of this bench"
         )
+
+
+def _topology(bench: Bench) -> Iterator[str]:
+    if bench.topology.kind != "passive":
+        return
+    yield from indistinct(bench.topology, bench.chip.states_ohm)
+    if bench.devices.board is None:
+        yield (
+            'topology.kind = "passive": a matrix leaves the lines of a crossbar unbiased; want a board that '
+            "drives them"
+        )
+        return
+    yield from misplaced(bench.topology, bench.wiring.places)

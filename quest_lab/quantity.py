@@ -61,7 +61,8 @@ def _converted(number: float, written: str, unit: str, want: str) -> float:
 class Unit:
     """Marks a float of a pydantic model as a quantity of this SI unit, low <= value <= high, or above `above`.
 
-    With `pair` the file has a list of two, lower and upper end, and the model a tuple of two floats.
+    With `pair` the file has a list of two, lower and upper end, and the model a tuple of two floats; with
+    `several` a list of any length.
     """
 
     unit: str
@@ -69,9 +70,14 @@ class Unit:
     high: float = math.inf
     above: float = -math.inf
     pair: bool = False
+    several: bool = False
 
-    def read(self, value: object) -> float | tuple[float, float]:
+    def read(self, value: object) -> float | tuple[float, ...]:
         """The SI value; ValueError with value and unit."""
+        if self.several:
+            if not isinstance(value, list | tuple):
+                raise ValueError(f'{value!r}: want a list like ["1 {self.unit}", "2 {self.unit}"]')
+            return tuple(self._one(one) for one in value)
         if not self.pair:
             return self._one(value)
         if not isinstance(value, list | tuple) or len(value) != 2:
@@ -112,6 +118,8 @@ class Unit:
             "pattern": _JSON_PATTERN,
             "description": ", ".join(filter(None, (f"a quantity in {self.unit}", self.range()))),
         }
+        if self.several:
+            return {"type": "array", "items": one}
         return {"type": "array", "items": one, "minItems": 2, "maxItems": 2} if self.pair else one
 
 

@@ -217,6 +217,7 @@ def _choose_file(path: Path, name: str, cells: int | None, seed: int | None, *, 
         "chip_id": chip_id(file.bench, hardware=hardware),
         "temperature_k": conditions.temperature_k,
         "bias_field_t": conditions.bias_field_t,
+        "topology": file.bench.topology.kind,
     }
     chosen_seed = file.bench.twin.seed if seed is None else seed
     return _Chosen(open_, chosen_seed, said, file.provenance(), bench_limits(file))

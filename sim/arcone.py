@@ -2,8 +2,7 @@
 
 Commands and fields are lines of decimal text; a command acts when its last field has come. Replies are
 little-endian float32, or a line of text. Written from the command table in docs/arc-one.md. Assumed: that the
-board ignores what it cannot carry out, that its crosspoints are isolated, that it grounds all lines between
-commands, and the time of one reading.
+board ignores what it cannot carry out, that it grounds all lines between commands, and the time of one reading.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ import math
 import struct
 from collections import deque
 
+from quest_lab.crossbar import WriteScheme
+from quest_lab.sim.passive import PassiveCells
 from quest_lab.sim.world import Source, World
 
 LINES = 32
@@ -21,6 +22,7 @@ CLOSEST_WRITES_S = 0.5e-3
 READ_S = 1e-3
 TICK_S = 1e-6  # pulse widths are whole microseconds
 FOUR_POINT_NEGATIVE = 3
+SNEAK_PATH: dict[int, WriteScheme] = {0: "V/3", 1: "V/2"}
 _FIELDS = {"00": 0, "0": 7, "01": 2, "999": 0, "02": 2, "1": 2, "3": 4, "04": 2, "2": 3}
 
 
@@ -84,6 +86,7 @@ class ArcOne:
             case "00":
                 self._reset()
             case "0":
+                self._bias_lines(int(fields[5]))
                 self._configure(fields[3], fields[6])
                 return b"1\n"
             case "01":
@@ -110,6 +113,13 @@ class ArcOne:
     def _reset(self) -> None:
         self._read_v, self._selected, self._line = None, None, b""
         self._up_at = self.world.clock.now() + self._boot_s
+
+    def _bias_lines(self, sneak_path: int) -> None:
+        """How the unselected lines of a passive crossbar stand during a pulse; isolated cells have none."""
+        if sneak_path not in SNEAK_PATH:
+            raise ValueError(f"sneak-path mode {sneak_path}: not one of {', '.join(map(str, SNEAK_PATH))}")
+        if isinstance(self.world.array, PassiveCells):
+            self.world.array.write_scheme = SNEAK_PATH[sneak_path]
 
     def _configure(self, mode: float, read_v: float) -> None:
         self._mode, self._read_v = int(mode), read_v

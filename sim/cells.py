@@ -47,8 +47,8 @@ class CellArray:
             self._columns.state[free] = 0
             self._columns.zeta[free] = 0.0
 
-    def resistance(self, cells: Cells, bias_v: float) -> Floats:
-        """Resistance at this bias without any noise, ohm."""
+    def resistance(self, cells: Cells, bias_v: float | Floats) -> Floats:
+        """Resistance at this bias, one for all or one for each, without any noise, ohm."""
         c = self._columns
         k = c.state[cells] + c.zeta[cells].astype(np.float64)
         swing = c.tmr[cells] * (tmr_at(self.model, bias_v) / len(self.model.set_v))

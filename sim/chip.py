@@ -23,6 +23,7 @@ from quest_lab.device import (
 )
 from quest_lab.errors import LimitExceeded
 from quest_lab.sim.array import SimulatedCells
+from quest_lab.sim.passive import PassiveCells
 
 
 class SimulatedChip:
@@ -47,6 +48,7 @@ class SimulatedChip:
             set_width_s=model.t_ref_s,
             field_t=Range(-0.5, 0.5) if isinstance(model.reset, FieldPulse) else None,
             simulated=True,
+            topology="passive" if isinstance(array, PassiveCells) else "isolated",
         )
 
     @property

@@ -60,7 +60,7 @@ class DomainWallArray:
     def field(self, cells: Cells, field_t: float, flat_top_s: float) -> None:
         """Expose the cells to a field, which does nothing to them (assumed)."""
 
-    def resistance(self, cells: Cells, bias_v: float) -> Floats:  # noqa: ARG002  # as the Sk-MTJ's
+    def resistance(self, cells: Cells, bias_v: float | Floats) -> Floats:  # noqa: ARG002  # as the Sk-MTJ's
         """Resistance without any noise, ohm; the same at every bias (assumed)."""
         c, m = self._columns, self.model
         place = c.state[cells] * m.pitch_m + c.residual_m[cells].astype(np.float64)

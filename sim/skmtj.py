@@ -14,7 +14,7 @@ Seven states, stepwise by amplitude or width, reset by field: QUEST (arXiv 2504.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numba as nb
 import numpy as np
@@ -24,6 +24,7 @@ from quest_lab.device import FieldPulse, ReadPulse, Scope
 from quest_lab.errors import BadInput
 
 Preset = Literal["lab", "scaled"]
+_Volts = TypeVar("_Volts", float, float | NDArray[np.float64])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,6 @@ def resistance_ohm(k: int, zeta: float, r0: float, signed_tmr: float, steps: int
     return r0 * (1.0 + signed_tmr * (k + zeta) / steps)
 
 
-def tmr_at(model: SkMTJ, bias_v: float) -> float:
+def tmr_at(model: SkMTJ, bias_v: _Volts) -> _Volts:
     """Factor by which the signed TMR of a cell is multiplied at this bias."""
     return model.sign / (1.0 + (bias_v / model.v_half_v) ** 2)

@@ -26,6 +26,7 @@ from quest_lab.sim.keysight81160a import Keysight81160A
 from quest_lab.sim.laboratory import Laboratory, VirtualBoard
 from quest_lab.sim.lakeshore425 import LakeShore425
 from quest_lab.sim.magnet import Coil
+from quest_lab.sim.passive import PassiveCells
 from quest_lab.sim.serial_port import MemoryPort
 from quest_lab.sim.skmtj import SkMTJ
 from quest_lab.sim.visa import virtual_library
@@ -56,7 +57,7 @@ def twin_laboratory(
     own = bench.twin.cells_file
     path = cells_file or (file.path.parent / own if own else None)
     world = World(
-        _cells(bench, path),
+        _on_lines(bench, _cells(bench, path)),
         clock,
         bench.joined(),
         path=bench.path.signal_path(),
@@ -85,6 +86,14 @@ def _cells(bench: Bench, path: Path | None) -> SimulatedCells:
     if preset == "domain-wall":
         return DomainWallArray(DomainWall(), bench.cells, **kept)  # type: ignore[arg-type]  # three kinds of value
     return CellArray(SkMTJ.preset(preset), bench.cells, **kept)  # type: ignore[arg-type]
+
+
+def _on_lines(bench: Bench, array: SimulatedCells) -> SimulatedCells:
+    """The cells as they are reached: one by one, or through the lines of a passive crossbar."""
+    topology, crossbar = bench.topology, bench.topology.crossbar()
+    if crossbar is None or topology.bias_scheme is None:
+        return array
+    return PassiveCells(array, crossbar, read_scheme=topology.bias_scheme, write_scheme=topology.write_scheme)
 
 
 def _wires(bench: Bench, world: World) -> dict[str, Wire]:

@@ -17,6 +17,9 @@ from quest_lab.errors import BadInput
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples" / "benches").glob("*.toml"))
 SLOW = next(path for path in EXAMPLES if path.name == "slow-matrix.toml")
 
+PASSIVE = 'kind = "passive"\nbias_scheme = "floating"\nrows = 32\ncolumns = 32'
+SEVEN_STATES = ", ".join(f'"{2000 + 100 * k} ohm"' for k in range(7))
+
 
 def changed(*replacements: tuple[str, str]) -> str:
     """The slow matrix bench with other words; each must be there."""
@@ -83,7 +86,9 @@ def test_text_and_hash_are_those_of_the_file() -> None:
         (('"2!1:2!6"', '"1!3"'), "1!3 is named twice"),
         (("pulser_row = 1", "pulser_row = 2"), "pulser_row and meter_row are both 2"),
         (("polarity = 1", "polarity = 0"), "field.polarity=0"),
-        (('kind = "isolated"', 'kind = "passive"\nbias_scheme = "V/2"'), "passive crossbars are not supported yet"),
+        (('kind = "isolated"', 'kind = "passive"'), 'kind = "passive": needs bias_scheme, rows, columns too'),
+        (('kind = "isolated"', 'kind = "1T1R"\nrows = 4'), 'rows with kind = "1T1R": only a passive crossbar'),
+        (('kind = "isolated"', PASSIVE), 'chip.states: topology.kind = "passive" needs the resistances'),
         (('reset_scope = "array"', 'reset_scope = "cell"'), 'reset_scope = "cell": this magnet reaches every cell'),
         (('field = "100 mT"', 'field = "200 mT"'), "field.reset.field=0.2 T: above 0.15 T"),
         (('amplitude = "0.1 V"\nwidth', 'amplitude = "0.2 V"\nwidth'), "read.amplitude=0.2 V: above limits.read_"),
@@ -130,6 +135,20 @@ def test_what_contradicts_on_each_bench_is_told(name: str, replacement: tuple[st
     with pytest.raises(BadInput) as refused:
         parse_bench(text.replace(*replacement), Path("my.toml"))
     assert words in str(refused.value)
+
+
+def test_a_floating_32x32_is_refused_with_its_numbers() -> None:
+    said = refusal(('kind = "isolated"', PASSIVE), ('id = "skm', f'states = [{SEVEN_STATES}]\nid = "skm'))
+    assert (
+        'topology.bias_scheme = "floating": in this 32x32 crossbar states 5 and 6 (2500 and 2600 ohm) read 124.58 '
+        "and 124.82 ohm at the terminals, 0.63 sigma apart (sigma = 0.378 ohm); want at least 3 sigma"
+    ) in said
+
+
+def test_a_matrix_has_no_lines_to_bias() -> None:
+    grounded = PASSIVE.replace("floating", "grounded")
+    said = refusal(('kind = "isolated"', grounded), ('id = "skm', f'states = [{SEVEN_STATES}]\nid = "skm'))
+    assert "a matrix leaves the lines of a crossbar unbiased" in said
 
 
 def test_all_mistakes_are_told_at_once() -> None:

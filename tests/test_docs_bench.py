@@ -7,11 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from quest_lab.benchfile import parse_bench
+from quest_lab.benchtopology import Topology
+from quest_lab.crossbar import Crossbar
 from quest_lab.errors import BadInput
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +65,12 @@ def test_the_mistakes_of_the_page_are_told_in_these_words() -> None:
     with pytest.raises(BadInput) as refused:
         parse_bench(text, Path("my-bench.toml"))
     assert sorted(str(refused.value).splitlines()) == sorted(words.splitlines())
+
+
+def test_the_topology_of_the_page_is_one() -> None:
+    (words,) = (text for kind, text in BLOCKS if kind == "toml")
+    said = Topology.model_validate(tomllib.loads(words)["topology"])
+    assert said.crossbar() == Crossbar(6, 6, line_ohm=2.0)
 
 
 def test_every_section_is_in_the_pages_table() -> None:
