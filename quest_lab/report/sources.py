@@ -20,7 +20,7 @@ CHARACTERIZATION, SCHEDULE, WEIGHTS = "characterization", "schedule", "weights"
 ENERGY, REPLAY, VALIDATION = "energy", "replay", "validation"
 KINDS = (CHARACTERIZATION, SCHEDULE, WEIGHTS, ENERGY, REPLAY, VALIDATION)  # in the order of the page
 _FORMATS = {"quest-lab-schedule": SCHEDULE, "quest-lab-network": WEIGHTS}
-SIMULATED = ("scaled", "lab", "virtual")  # benches that come with quest-lab; their cells are simulated
+SIMULATED = ("scaled", "lab", "domain-wall")  # chips that come with quest-lab
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,9 @@ class Files:
     def assumed(self, source: Source) -> str:
         """What is assumed about the cells a file is about: the sentence every caption needs."""
         other = self.characterization_of(source)
-        bench = source.settings.get("bench") or (other.settings.get("bench") if other else None)
-        if bench in SIMULATED:
+        named = source if source.settings.get("bench") or other is None else other
+        bench = named.settings.get("bench")
+        if bench in SIMULATED or named.settings.get("hardware") is False:  # or a bench file's twin
             return (
                 f"The cells (bench {bench}) are simulated and their parameters assumed: no public resistance, "
                 "voltage, width or field of the Sk-MTJ exists."
