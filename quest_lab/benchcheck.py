@@ -16,6 +16,7 @@ import numpy as np
 
 from quest_lab.benches import Site, open_site
 from quest_lab.benchfile import BenchFile
+from quest_lab.device import Device
 from quest_lab.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -70,15 +71,20 @@ def _identities(file: BenchFile, site: Site, heard: Heard | None) -> Iterator[Fi
 def _acting(file: BenchFile, site: Site, heard: Heard | None) -> Iterator[Finding]:
     """Set up, read back, read the cells; all off and closed afterwards."""
     from quest_lab.instruments.assemble import assemble, connect_all
+    from quest_lab.instruments.guard import Guarded, guard
 
     try:
         instruments = connect_all(file, site.library, heard)
         made = assemble(file, instruments, site.clock, chip_id=site.chip_id)
+        device: Device = made.device
+        if isinstance(site.library, str):  # real instruments: a watchdog, as in every session
+            watchdog = guard(file, instruments, site.library, None)
+            device = Guarded(made.device, watchdog, lambda: None)
     except DeviceError as error:
         yield Finding("connect", "no error", str(error), False)
         return
     with ExitStack() as stack:
-        stack.callback(made.device.close)
+        stack.callback(device.close)
         try:
             made.device.set_up()
         except DeviceError as error:

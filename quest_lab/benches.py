@@ -10,19 +10,20 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quest_lab.benchfile import BenchFile
 from quest_lab.benchmodel import Bench
+from quest_lab.budget import Budget
 from quest_lab.clock import Clock, WallClock
+from quest_lab.device import Device
 from quest_lab.errors import DeviceError
 from quest_lab.limits import Limit, Limits
 
 if TYPE_CHECKING:
-    from quest_lab.instruments.bench import BenchDevice
     from quest_lab.instruments.visa import Library
     from quest_lab.instruments.wiretap import Heard
 
@@ -61,6 +62,19 @@ def bench_limits(file: BenchFile) -> Limits:
     )
 
 
+def bench_budget(file: BenchFile) -> Budget:
+    """What the file allows a cell in its life."""
+    limits = file.bench.limits
+    where = f"{{}} in {file.path.name}"
+    return Budget(limits.pulses_per_cell, limits.energy_per_cell_j, where, file.bench.chip.resistance_ohm[0])
+
+
+def ledger_of(file: BenchFile) -> Path | None:
+    """The ledger of the real chip; its twin has none."""
+    name = file.bench.chip.ledger
+    return None if name is None else file.path.parent / name
+
+
 def open_site(
     file: BenchFile,
     *,
@@ -94,19 +108,53 @@ def open_file_bench(
     cells_file: Path | None = None,
     heard: Heard | None = None,
     library: Library | None = None,
-) -> tuple[BenchDevice, Clock]:
-    """A bench over the file, identities confirmed, set up and safe. `heard` is told every exchange."""
+    log: Path | None = None,
+    posing: bool = False,
+) -> tuple[Device, Clock]:
+    """A bench over the file, identities confirmed, set up and safe. `heard` is told every exchange.
+
+    On hardware a watchdog process watches over it and writes to `log` if it ever acts; not with a `library`
+    of this process, which no other can reach. `posing`: the twin says that it is the real chip.
+    """
     from quest_lab.instruments.assemble import assemble, connect_all, disconnect
 
+    if hardware and not library:
+        return _open_guarded(file, heard, log)
     site = open_site(file, hardware=hardware, cells_file=cells_file, library=library)
+    name = file.bench.chip.id if posing else site.chip_id
     with ExitStack() as undo:
         undo.callback(site.release)
         instruments = connect_all(file, site.library, heard)
         undo.callback(disconnect, instruments)
-        made = assemble(file, instruments, site.clock, chip_id=site.chip_id, release=site.release)
+        made = assemble(file, instruments, site.clock, chip_id=name, release=site.release)
         made.device.set_up()
         undo.pop_all()
     return made.device, site.clock
+
+
+def _open_guarded(file: BenchFile, heard: Heard | None, log: Path | None) -> tuple[Device, Clock]:
+    """The instruments of the file, under a watchdog from before the first of them is set up."""
+    from quest_lab.instruments.assemble import assemble, connect_all, disconnect
+    from quest_lab.instruments.guard import Guarded, guard
+
+    site = open_site(file, hardware=True)
+    with ExitStack() as undo:
+        undo.callback(site.release)
+        instruments = connect_all(file, site.library, heard)
+        undo.callback(disconnect, instruments)
+        watchdog = guard(file, instruments, file.bench.visa_library, log)
+        undo.callback(watchdog.goodbye)  # nothing has been switched on yet
+        clock = watchdog.clock(site.clock)
+        made = assemble(file, instruments, clock, chip_id=site.chip_id)
+        undo.pop_all()
+    device = Guarded(made.device, watchdog, site.release)
+    try:
+        device.set_up()
+    except BaseException:
+        with suppress(DeviceError):
+            device.close()
+        raise
+    return device, clock
 
 
 @contextmanager

@@ -100,6 +100,11 @@ class Chip(Section):
     set_width_s: Annotated[float, Unit("s", above=0.0)] = Field(
         alias="set_width", description="width of the pulses that set states"
     )
+    ledger: str | None = Field(
+        default=None,
+        min_length=1,
+        description="counts pulses and energy of each cell over the chip's life; a file beside the bench file",
+    )
 
 
 class LimitsSection(Section):
@@ -115,6 +120,14 @@ class LimitsSection(Section):
     )
     field_t: Annotated[float, Unit("T", above=0.0, high=10.0)] | None = Field(
         default=None, alias="field", description="highest field, of either sign"
+    )
+    pulses_per_cell: int | None = Field(
+        default=None, ge=1, description="pulses and field pulses that a cell gets in its life (chip.ledger)"
+    )
+    energy_per_cell_j: Annotated[float, Unit("J", above=0.0)] | None = Field(
+        default=None,
+        alias="energy_per_cell",
+        description="energy of all voltage pulses that a cell gets in its life (chip.ledger)",
     )
 
 
@@ -158,6 +171,16 @@ class Conditions(Section):
     temperature_k: Annotated[float, Unit("K", above=0.0)] = Field(alias="temperature")
 
 
+class Safety(Section):
+    """What watches over the program that drives real instruments."""
+
+    watchdog_s: Annotated[float, Unit("s", low=1.0, high=86400.0)] = quantity_key(
+        "30 s",
+        alias="watchdog",
+        description="how long the program may exchange nothing before it counts as hanging and is ended",
+    )
+
+
 class Twin(Section):
     """The simulated cells behind the virtual instruments."""
 
@@ -182,6 +205,7 @@ class Bench(Section):
     read: Read
     field: FieldSection | None = None
     conditions: Conditions
+    safety: Safety = optional_section(Safety)
     twin: Twin
 
     @model_validator(mode="after")
@@ -206,6 +230,8 @@ def _contradictions(bench: Bench) -> list[str]:
             f"chip.set_width={bench.chip.set_width_s:g} s: outside limits.width="
             f"{limits.width_s[0]:g} to {limits.width_s[1]:g} s"
         )
+    if bench.chip.ledger is None and (limits.pulses_per_cell or limits.energy_per_cell_j):
+        found.append("limits.pulses_per_cell, limits.energy_per_cell: need chip.ledger, which counts")
     addresses = [d.address for d in bench.devices.named().values()]
     if len(set(addresses)) < len(addresses):
         twice = next(a for a in addresses if addresses.count(a) > 1)

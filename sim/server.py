@@ -71,7 +71,7 @@ class Server:
     ) -> None:
         self.laboratory = laboratory
         lock = next(iter(laboratory.wires.values())).lock
-        self._clock_wire = Wire(Timekeeper(laboratory.world.clock), lock)
+        self._clock_wire = Wire(Timekeeper(laboratory.world), lock)
         wires = [*laboratory.wires.values(), self._clock_wire]
         self._arrivals: Arrivals[Stream | Door | None] = Arrivals()
         self._streams: set[Stream] = set()

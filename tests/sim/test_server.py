@@ -276,5 +276,5 @@ def test_no_message_breaks_an_instrument(fuzzed: list[Wire], message: str) -> No
 @pytest.fixture(scope="module")
 def fuzzed() -> Iterator[list[Wire]]:
     laboratory = virtual_laboratory(seed=1)
-    yield [*laboratory.wires.values(), Wire(Timekeeper(laboratory.world.clock))]
+    yield [*laboratory.wires.values(), Wire(Timekeeper(laboratory.world))]
     laboratory.close()
