@@ -16,6 +16,7 @@ import numpy as np
 
 from quest_lab.benches import open_site
 from quest_lab.benchfile import BenchFile
+from quest_lab.device import Device
 from quest_lab.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -72,15 +73,20 @@ def _acting(file: BenchFile, site: Site, heard: Heard | None) -> Iterator[Findin
     """Set up, read back, read the cells; all off and closed afterwards."""
     from quest_lab.instruments.assemble import assemble
     from quest_lab.instruments.connect import connect_all
+    from quest_lab.instruments.guard import Guarded, guard
 
     try:
         instruments = connect_all(file, site, heard)
         made = assemble(file, instruments, site)
+        device: Device = made.device
+        if isinstance(site.library, str):  # real instruments: a watchdog, as in every session
+            watchdog = guard(file, instruments, site.library, None)
+            device = Guarded(made.device, watchdog, lambda: None)
     except DeviceError as error:
         yield Finding("connect", "no error", str(error), False)
         return
     with ExitStack() as stack:
-        stack.callback(made.device.close)
+        stack.callback(device.close)
         try:
             made.device.set_up()
         except DeviceError as error:

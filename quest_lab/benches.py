@@ -10,14 +10,16 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from quest_lab.benchfile import BenchFile
 from quest_lab.benchmodel import Bench
+from quest_lab.budget import Budget
 from quest_lab.clock import Clock, RunningClock, VirtualClock, WallClock
+from quest_lab.device import Device
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.limits import Limit, Limits
 
@@ -58,6 +60,19 @@ def bench_limits(file: BenchFile) -> Limits:
         energy_j=None if energy is None else Limit(0.0, energy, "J", where.format("energy")),
         energy_at_ohm=file.bench.chip.resistance_ohm[0],
     )
+
+
+def bench_budget(file: BenchFile) -> Budget:
+    """What the file allows a cell in its life."""
+    limits = file.bench.limits
+    where = f"{{}} in {file.path.name}"
+    return Budget(limits.pulses_per_cell, limits.energy_per_cell_j, where, file.bench.chip.resistance_ohm[0])
+
+
+def ledger_of(file: BenchFile) -> Path | None:
+    """The ledger of the real chip; its twin has none."""
+    name = file.bench.chip.ledger
+    return None if name is None else file.path.parent / name
 
 
 def open_site(
@@ -121,12 +136,20 @@ def open_file_bench(
     meter_noise: bool = True,
     heard: Heard | None = None,
     library: Library | None = None,
-) -> tuple[BenchDevice, Clock]:
-    """A bench over the file, identities confirmed, set up and safe. `heard` is told every exchange."""
+    log: Path | None = None,
+    posing: bool = False,
+) -> tuple[Device, Clock]:
+    """A bench over the file, identities confirmed, set up and safe. `heard` is told every exchange.
+
+    On hardware a watchdog process watches over it and writes to `log` if it ever acts; not with a `library`
+    of this process, which no other can reach. `posing`: the twin says that it is the real chip.
+    """
+    if hardware and not library:
+        return _open_guarded(file, heard, log)
     site = open_site(
         file, hardware=hardware, front=front, cells_file=cells_file, meter_noise=meter_noise, library=library
     )
-    return control(file, site, heard)
+    return control(file, replace(site, chip_id=file.bench.chip.id) if posing else site, heard)
 
 
 def open_served(
@@ -204,6 +227,32 @@ def address_of(place: Place, front: Front) -> str:
     if address is None:
         raise BadInput(f"front={front!r}: this system has no pseudo-terminals; serial works everywhere")
     return address
+
+
+def _open_guarded(file: BenchFile, heard: Heard | None, log: Path | None) -> tuple[Device, Clock]:
+    """The instruments of the file, under a watchdog from before the first of them is set up."""
+    from quest_lab.instruments.assemble import assemble
+    from quest_lab.instruments.connect import connect_all, disconnect
+    from quest_lab.instruments.guard import Guarded, guard
+
+    site = open_site(file, hardware=True)
+    with ExitStack() as undo:
+        undo.callback(site.release)
+        instruments = connect_all(file, site, heard)
+        undo.callback(disconnect, instruments)
+        watchdog = guard(file, instruments, file.bench.visa_library, log)
+        undo.callback(watchdog.goodbye)  # nothing has been switched on yet
+        site = replace(site, clock=watchdog.clock(site.clock))
+        made = assemble(file, instruments, site)
+        undo.pop_all()
+    device = Guarded(made.device, watchdog, site.release)
+    try:
+        device.set_up()
+    except BaseException:
+        with suppress(DeviceError):
+            device.close()
+        raise
+    return device, site.clock
 
 
 @contextmanager

@@ -113,6 +113,11 @@ class Chip(Section):
         alias="states",
         description="nominal resistance of each state: a passive crossbar needs it",
     )
+    ledger: str | None = Field(
+        default=None,
+        min_length=1,
+        description="counts pulses and energy of each cell over the chip's life; a file beside the bench file",
+    )
 
 
 class LimitsSection(Section):
@@ -128,6 +133,14 @@ class LimitsSection(Section):
     )
     field_t: Annotated[float, Unit("T", above=0.0, high=10.0)] | None = Field(
         default=None, alias="field", description="highest field, of either sign"
+    )
+    pulses_per_cell: int | None = Field(
+        default=None, ge=1, description="pulses and field pulses that a cell gets in its life (chip.ledger)"
+    )
+    energy_per_cell_j: Annotated[float, Unit("J", above=0.0)] | None = Field(
+        default=None,
+        alias="energy_per_cell",
+        description="energy of all voltage pulses that a cell gets in its life (chip.ledger)",
     )
 
 
@@ -171,6 +184,16 @@ class Conditions(Section):
     temperature_k: Annotated[float, Unit("K", above=0.0)] = Field(alias="temperature")
 
 
+class Safety(Section):
+    """What watches over the program that drives real instruments."""
+
+    watchdog_s: Annotated[float, Unit("s", low=1.0, high=86400.0)] = quantity_key(
+        "30 s",
+        alias="watchdog",
+        description="how long the program may exchange nothing before it counts as hanging and is ended",
+    )
+
+
 class Twin(Section):
     """The simulated cells behind the virtual instruments."""
 
@@ -197,6 +220,7 @@ class Bench(Section):
     read: Read
     field: FieldSection | None = None
     conditions: Conditions
+    safety: Safety = optional_section(Safety)
     twin: Twin
 
     @model_validator(mode="after")

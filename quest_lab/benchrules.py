@@ -18,6 +18,7 @@ def contradictions(bench: Bench) -> Iterator[str]:
     yield from _path(bench)
     yield from _places(bench)
     yield from _limits(bench)
+    yield from _life(bench)
     yield from _reset(bench)
     yield from _field(bench)
     yield from _topology(bench)
@@ -90,6 +91,12 @@ def _limits(bench: Bench) -> Iterator[str]:
             f"chip.set_width={chip.set_width_s:g} s: below {narrowest_s:g} s, two rise times of "
             f"signal_path.bandwidth={bench.path.bandwidth_hz:g} Hz"
         )
+
+
+def _life(bench: Bench) -> Iterator[str]:
+    limits = bench.limits
+    if bench.chip.ledger is None and (limits.pulses_per_cell or limits.energy_per_cell_j):
+        yield "limits.pulses_per_cell, limits.energy_per_cell: need chip.ledger, which counts"
 
 
 def _reset(bench: Bench) -> Iterator[str]:

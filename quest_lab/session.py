@@ -18,12 +18,15 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.budget import Budget, Budgeted, open_ledger
 from quest_lab.clock import Clock, VirtualClock
 from quest_lab.device import Cells, Device
 from quest_lab.errors import BadInput, Interrupted
 from quest_lab.examples import example_benches
 from quest_lab.limits import Limited, Limits
 from quest_lab.record import Recorded, RunWriter
+from quest_lab.recovery import Leftover, leftovers
+from quest_lab.recovery import recover as read_in_doubt
 
 _STOPPING = b"\nstopping after the write-read pair in hand; once more stops at once\n"
 
@@ -64,6 +67,9 @@ class Session:
     seed: int = 0
     run: RunWriter | None = None
     truth: Callable[[Cells], NDArray[np.int8]] | None = None  # true states, where the cells are simulated
+    pulses_left: Callable[[Cells], NDArray[np.int64]] | None = (
+        None  # of each cell's life, where a ledger counts
+    )
 
 
 _Opener: TypeAlias = Callable[[int, int, Path | None], tuple[Device, Clock]]
@@ -118,6 +124,9 @@ def open_bench(
     progress: Progress = no_progress,
     hardware: bool = False,
     log_wire: bool | None = None,
+    ledger: Path | str | None = None,
+    recover: bool = False,
+    dry_run: bool = False,
 ) -> Iterator[Session]:
     """A session on the bench `name`; outputs are off and everything is closed however the block is left.
 
@@ -126,13 +135,19 @@ def open_bench(
     file, at most those wired) and `seed` go before what a bench file says of its twin; elsewhere the seed is 0
     by default. `run`: a path starts a run file (of `kind`, `title`, `settings`) and finishes it, or with
     `resume` goes on with one that was cut off; a RunWriter stays its owner's. `log_wire`: keep every exchange
-    with the instruments in the run's `visa` table (default: on hardware). Raises BadInput for an
-    unknown name, naming the known ones.
+    with the instruments in the run's `visa` table (default: on hardware). `ledger`: counts what each cell gets
+    (default: on hardware the bench file's `chip.ledger`). `recover`: cells that a cut-off run at `run` left in
+    doubt are read first; without it such a run is in the way. `dry_run`: the simulated twin stands for the bench
+    file's instruments and chip, and no ledger is debited. Raises BadInput for an unknown name, naming the known
+    ones.
     """
-    chosen = _choose(name, cells, seed, hardware=hardware)
+    chosen = _choose(name, cells, seed, hardware=hardware, dry_run=dry_run)
     stop, seed = Stop(), chosen.seed
     with ExitStack() as stack:
+        left: list[Leftover] = []
         if isinstance(run, Path | str):
+            if not resume:
+                left = leftovers(Path(run), chosen.said.get("chip_id"), recover=recover)
             said = {**chosen.said, "seed": seed, **(settings or {})}
             if resume:
                 run = RunWriter.resume(run, kind=kind, seed=seed, settings=said)
@@ -148,10 +163,19 @@ def open_bench(
         device: Device = Limited(bare, limits)
         if chosen.limits is not None:
             device = Limited(device, chosen.limits)
+        pulses_left = None
+        if path := ledger or chosen.ledger:
+            can = device.capabilities
+            counted = stack.enter_context(open_ledger(Path(path), can.chip_id, can.cells))
+            device = budgeted = Budgeted(device, counted, chosen.budget)
+            pulses_left = budgeted.pulses_left
         if run is not None:
             device = Recorded(device, run, clock)
         stack.enter_context(stop_on_signals(stop, bare))
-        yield Session(device, clock, stop, progress, seed, run, getattr(bare, "true_states", None))
+        if run is not None:
+            read_in_doubt(device, run, left)
+        truth = getattr(bare, "true_states", None)
+        yield Session(device, clock, stop, progress, seed, run, truth, pulses_left)
 
 
 def is_bench_file(name: str) -> bool:
@@ -168,21 +192,26 @@ class _Chosen:
     said: Mapping[str, Any]
     origin: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
+    budget: Budget | None = None
+    ledger: Path | None = None
 
 
-def _choose(name: str | Path, cells: int | None, seed: int | None, *, hardware: bool) -> _Chosen:
+def _choose(
+    name: str | Path, cells: int | None, seed: int | None, *, hardware: bool, dry_run: bool
+) -> _Chosen:
     """The bench of this name, or of the bench file at this path."""
     name, examples = str(name), example_benches()
     if cells is not None and cells < 1:
         raise BadInput(f"cells={cells}: a bench needs at least 1 cell")
     if is_bench_file(name) or name in examples:
         path = examples.get(name, Path(name))
-        return _choose_file(path, bench_name(name), cells, seed, hardware=hardware)
+        return _choose_file(path, bench_name(name), cells, seed, hardware=hardware, dry_run=dry_run)
     if name not in BENCHES:
         known = ", ".join(sorted([*BENCHES, *examples]))
         raise BadInput(f"bench {name!r}: not known; there are {known}, and bench files (.toml)")
-    if hardware:
-        raise BadInput(f"bench {name!r}: is simulated; --hardware needs a bench file")
+    if hardware or dry_run:
+        option = "--hardware" if hardware else "--dry-run"
+        raise BadInput(f"bench {name!r}: is simulated; {option} needs a bench file")
     opener, default_cells = BENCHES[name]
     count, seed = default_cells if cells is None else cells, seed or 0
     return _Chosen(lambda path, _run: opener(count, seed, path), seed, {"bench": name, "cells": count})
@@ -193,8 +222,10 @@ def bench_name(name: str) -> str:
     return Path(name).name if is_bench_file(name) else name
 
 
-def _choose_file(path: Path, name: str, cells: int | None, seed: int | None, *, hardware: bool) -> _Chosen:
-    from quest_lab.benches import bench_limits, chip_id, open_file_bench
+def _choose_file(
+    path: Path, name: str, cells: int | None, seed: int | None, *, hardware: bool, dry_run: bool
+) -> _Chosen:
+    from quest_lab.benches import bench_budget, bench_limits, chip_id, ledger_of, open_file_bench
     from quest_lab.benchfile import load_bench
 
     file = load_bench(path)
@@ -205,10 +236,13 @@ def _choose_file(path: Path, name: str, cells: int | None, seed: int | None, *, 
     conditions = file.bench.conditions
 
     def open_(cells_file: Path | None, run: RunWriter | None) -> tuple[Device, Clock]:
-        if cells_file is not None and hardware:
+        if cells_file is not None and hardware and not dry_run:
             raise BadInput(f"{cells_file}: a file of simulated cells has no meaning on hardware")
         heard = None if run is None else run.wire
-        return open_file_bench(file, hardware=hardware, cells_file=cells_file, heard=heard)
+        log = None if run is None else run.path.with_name(run.path.name + ".watchdog.log")
+        if dry_run:
+            return open_file_bench(file, cells_file=cells_file, heard=heard, posing=hardware)
+        return open_file_bench(file, hardware=hardware, cells_file=cells_file, heard=heard, log=log)
 
     said = {
         "bench": name,
@@ -220,7 +254,10 @@ def _choose_file(path: Path, name: str, cells: int | None, seed: int | None, *, 
         "topology": file.bench.topology.kind,
     }
     chosen_seed = file.bench.twin.seed if seed is None else seed
-    return _Chosen(open_, chosen_seed, said, file.provenance(), bench_limits(file))
+    ledger = ledger_of(file) if hardware and not dry_run else None
+    return _Chosen(
+        open_, chosen_seed, said, file.provenance(), bench_limits(file), bench_budget(file), ledger
+    )
 
 
 def switch_off(device: Device) -> None:

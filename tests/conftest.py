@@ -1,10 +1,18 @@
-"""Simulated chips, sessions on them, and characterisations that many tests share."""
+"""What many tests share: simulated chips, sessions and characterisations of them, and real processes: a twin
+served by one, and programs that drive it as hardware in others."""
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +130,103 @@ def virtual() -> Iterator[Callable[..., tuple[BenchFile, Laboratory]]]:
 def drive() -> Callable[..., BenchDevice]:
     """drive(file, laboratory, front): the drivers of this file on that laboratory, set up."""
     return lambda file, lab, front="in process": control(file, site_of(file, lab, front))[0]
+
+
+SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
+SERVE = """
+import json, sys
+from quest_lab.benchfile import load_bench
+from quest_lab.clock import RunningClock
+from quest_lab.sim.server import Server
+from quest_lab.sim.twin import twin_laboratory
+
+laboratory = twin_laboratory(load_bench(sys.argv[1]), clock=RunningClock())
+server = Server(laboratory, port=0, terminals=False)
+places = {address: [place.tcp, place.serial] for address, place in server.places.items()}
+print(json.dumps([places, server.clock.port]), flush=True)
+server.serve()
+"""
+Start = Callable[..., "subprocess.Popen[str]"]
+WITHIN_S = 30.0
+
+
+@dataclass
+class Served:
+    """A bench file whose addresses are those of a twin in another process."""
+
+    bench: Path
+    clock_port: int
+
+    def ask(self, question: str) -> str:
+        """What the world over there says."""
+        with socket.create_connection(("127.0.0.1", self.clock_port), timeout=10) as line:
+            line.sendall(f"{question}\n".encode())
+            with line.makefile() as file:
+                return file.readline().strip()
+
+    @property
+    def outputs_off(self) -> bool:
+        return self.ask("OUTP?") == "0"
+
+    def wait_until_off(self) -> None:
+        """Returns once nothing is energised, and nothing was done badly on the way there."""
+        self.until(lambda: self.outputs_off, "outputs off")
+        assert self.ask("VIOL?") == "0"
+
+    @staticmethod
+    def until(what: Callable[[], bool], name: str) -> None:
+        """Wait for something that other processes do."""
+        end = time.monotonic() + WITHIN_S
+        while not what():
+            assert time.monotonic() < end, f"not within {WITHIN_S} s: {name}"
+            time.sleep(0.02)
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "QUEST_LAB_NO_HARDWARE"}
+
+
+@pytest.fixture
+def front() -> str:
+    """Over what the programs reach the instruments; tests of both say so."""
+    return "tcp"
+
+
+@pytest.fixture
+def served(tmp_path: Path, front: str) -> Iterator[Served]:
+    command = [sys.executable, "-c", SERVE, str(SLOW)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        places, clock_port = json.loads(server.stdout.readline())
+        text = SLOW.read_text(encoding="utf-8") + '\n[safety]\nwatchdog = "2 s"\n'
+        text = text.replace(
+            'settle = "0.2 ms"', 'settle = "0.2 s"'
+        )  # over there messages may be handled late
+        for address, fronts in places.items():
+            text = text.replace(address, fronts[front == "serial"])
+        bench = tmp_path / "bench.toml"
+        bench.write_text(text, encoding="utf-8")
+        try:
+            yield Served(bench, clock_port)
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def start(served: Served, tmp_path: Path) -> Iterator[Start]:
+    """start(program, *arguments): a program with the bench file as its first argument; ended at the end."""
+    running: list[subprocess.Popen[str]] = []
+
+    def begin(program: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", program, str(served.bench), *arguments]
+        pipe = subprocess.PIPE
+        running.append(
+            subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path, env=environment())
+        )
+        return running[-1]
+
+    yield begin
+    for one in running:
+        if one.poll() is None:
+            one.kill()
+        one.communicate(timeout=WITHIN_S)

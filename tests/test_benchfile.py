@@ -42,8 +42,8 @@ def test_every_example_loads(path: Path) -> None:
     assert load_bench(path).bench.name
 
 
-def test_there_are_six_examples() -> None:
-    assert len(EXAMPLES) == 6
+def test_there_are_seven_examples() -> None:
+    assert len(EXAMPLES) == 7
 
 
 def test_quantities_are_si_floats_inside() -> None:

@@ -104,6 +104,18 @@ Hardware = Annotated[
 LogWire = Annotated[
     bool, typer.Option("--log-wire", help="Keep every exchange with the instruments in the run's visa table.")
 ]
+Recover = Annotated[
+    bool,
+    typer.Option(
+        "--recover", help="First read the cells that a run cut off at the same --out left in doubt."
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Only count what a bench file's run would do, on its twin; no run file is kept."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 ChipSeed = Annotated[
@@ -179,10 +191,13 @@ def characterize_command(
     seed: ChipSeed = None,
     hardware: Hardware = False,
     log_wire: LogWire = False,
+    recover: Recover = False,
+    dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure a chip: states, set operations, transitions."""
     from quest_lab.cli.characterize import run
+    from quest_lab.cli.common import BenchOptions
 
     run(
         device=device,
@@ -192,8 +207,7 @@ def characterize_command(
         chip=chip,
         seed=seed,
         overwrite=overwrite,
-        hardware=hardware,
-        log_wire=log_wire or None,
+        options=BenchOptions(hardware, log_wire or None, recover, dry_run),
     )
 
 
@@ -276,9 +290,12 @@ def replay_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a replay that was cut off.")] = False,
     hardware: Hardware = False,
     log_wire: LogWire = False,
+    recover: Recover = False,
+    dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a schedule to the cells, reading back every step."""
+    from quest_lab.cli.common import BenchOptions
     from quest_lab.cli.replay import run
 
     run(
@@ -294,8 +311,7 @@ def replay_command(
         tiles=tiles,
         resume=resume,
         overwrite=overwrite,
-        hardware=hardware,
-        log_wire=log_wire or None,
+        options=BenchOptions(hardware, log_wire or None, recover, dry_run),
     )
 
 
@@ -313,9 +329,12 @@ def validate_command(
     chip: Chip = None,
     hardware: Hardware = False,
     log_wire: LogWire = False,
+    recover: Recover = False,
+    dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Program weights, read them back, compare accuracies."""
+    from quest_lab.cli.common import BenchOptions
     from quest_lab.cli.validate import run
 
     run(
@@ -328,8 +347,7 @@ def validate_command(
         data=data,
         chip=chip,
         overwrite=overwrite,
-        hardware=hardware,
-        log_wire=log_wire or None,
+        options=BenchOptions(hardware, log_wire or None, recover, dry_run),
     )
 
 

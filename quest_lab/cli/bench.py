@@ -11,7 +11,7 @@ import typer
 bench_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Check a bench file and its instruments, list what is connected, print the file's schema.",
+    help="Check a bench file and its instruments, list what is connected, print ledger and schema.",
 )
 
 
@@ -42,6 +42,29 @@ def check(
             typer.echo(f"wrong: {finding.what}: want {finding.wanted}, found {finding.found}", err=True)
         raise typer.Exit(1)
     print(f"{file}: {len(found)} findings, all as the file says (SHA-256 {bench_file.sha256[:16]}...)")
+
+
+@bench_app.command("ledger", epilog="Example: quest-lab bench ledger my-bench.toml")
+def ledger(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Bench file (TOML) with chip.ledger.")],
+    top: Annotated[int, typer.Option(min=1, help="Cells to show, the most used first.")] = 10,
+) -> None:
+    """Print what the chip's cells have got so far, and what is left of their lives."""
+    from quest_lab.benches import bench_budget, ledger_of
+    from quest_lab.benchfile import load_bench
+    from quest_lab.budget import read_ledger
+    from quest_lab.cli.common import ledger_rows, print_table
+    from quest_lab.errors import BadInput
+
+    bench_file = load_bench(file)
+    path = ledger_of(bench_file)
+    if path is None:
+        raise BadInput(f"{file}: has no chip.ledger")
+    found = read_ledger(path)
+    header = ("cell", "pulses", "energy", "pulses left", "energy left")
+    note = f"{found.pulses.size} cells, {int(found.pulses.sum())} pulses in all (fields count once a cell)."
+    print_table(f"Ledger of {found.chip_id}: {path.name}", header,
+                ledger_rows(found, bench_budget(bench_file), top), note=note)  # fmt: skip
 
 
 @bench_app.command("list", epilog="Example: quest-lab bench list")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import to_result
-from quest_lab.cli.common import energy, percent, print_table
+from quest_lab.cli.common import AS_USUAL, BenchOptions, energy, percent, print_table
+from quest_lab.cli.dryrun import rehearse
 from quest_lab.cli.progress import progress
 from quest_lab.device import FieldPulse, Scope
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
@@ -18,23 +20,13 @@ from quest_lab.ranking import reset_energies, single_cell_cost
 from quest_lab.session import Session, bench_name, open_bench
 
 
-def run(
-    *,
-    device: str,
-    out: Path,
-    cells: int | None,
-    sample: int | None,
-    chip: Path | None,
-    seed: int | None,
-    overwrite: bool,
-    hardware: bool = False,
-    log_wire: bool | None = None,
-) -> None:
-    found = execute(
-        device=device, out=out, cells=cells, sample=sample, chip=chip, seed=seed, overwrite=overwrite,
-        hardware=hardware, log_wire=log_wire,
-    )  # fmt: skip
-    print_findings(found)
+def run(*, device: str, out: Path, options: BenchOptions, **given: Any) -> None:
+    if options.dry_run:
+        rehearse(
+            device, lambda **temporary: execute(device=device, options=options, **{**given, **temporary})
+        )
+        return
+    print_findings(execute(device=device, out=out, options=options, **given))
     print(f"characterisation: {out}")
 
 
@@ -48,8 +40,7 @@ def execute(
     seed: int | None,
     overwrite: bool,
     settings: CharacterizeSettings | None = None,
-    hardware: bool = False,
-    log_wire: bool | None = None,
+    options: BenchOptions = AS_USUAL,
 ) -> Characterization:
     settings = settings or CharacterizeSettings()
     with (
@@ -57,7 +48,7 @@ def execute(
         open_bench(
             str(device), cells=cells, seed=seed, cells_file=chip, run=out, kind="characterization",
             title=f"Characterisation of a chip on the bench {bench_name(device)}", settings=asdict(settings),
-            overwrite=overwrite, progress=report, hardware=hardware, log_wire=log_wire,
+            overwrite=overwrite, progress=report, **asdict(options),
         ) as session,
     ):  # fmt: skip
         return measure(session, sample, settings)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from quest_lab.budget import Budget, Ledger
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.progress import progress
@@ -36,6 +39,19 @@ def load_restricted(
     return found.restrict(chosen), chosen
 
 
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """How a command uses its bench; what the options mean: `open_bench`."""
+
+    hardware: bool = False
+    log_wire: bool | None = None
+    recover: bool = False
+    dry_run: bool = False
+
+
+AS_USUAL = BenchOptions()
+
+
 @contextmanager
 def chip_of(
     characterization: Path,
@@ -46,9 +62,8 @@ def chip_of(
     kind: str,
     overwrite: bool,
     settings: Mapping[str, Any],
-    hardware: bool = False,
-    log_wire: bool | None = None,
     resume: bool = False,
+    options: BenchOptions = AS_USUAL,
 ) -> Iterator[Session]:
     """The characterised chip, opened again for a run: the same bench, cells and seed."""
     with open_run(characterization) as run:
@@ -56,7 +71,7 @@ def chip_of(
     name = bench_name(device)
     if was.get("bench") != name:
         raise BadInput(f"{characterization}: is of the bench {was.get('bench')!r}, not {name!r}")
-    if bool(was.get("hardware")) != hardware:
+    if bool(was.get("hardware")) != options.hardware:
         kind = "instruments (--hardware)" if was.get("hardware") else "the simulated twin"
         raise BadInput(f"{characterization}: was measured on {kind} of {name}: do the same here")
     with (
@@ -64,7 +79,7 @@ def chip_of(
         open_bench(
             str(device), cells=int(was["cells"]), seed=int(was["seed"]), cells_file=chip, run=out, kind=kind,
             settings={"characterization": characterization.name, **settings}, overwrite=overwrite,
-            progress=report, hardware=hardware, log_wire=log_wire, resume=resume,
+            progress=report, resume=resume, **asdict(options),
         ) as session,
     ):  # fmt: skip
         yield session
@@ -86,6 +101,18 @@ def print_table(
     if note:
         console.print(note, width=min(console.width, 120), highlight=False)
     console.print()
+
+
+def ledger_rows(ledger: Ledger, budget: Budget, top: int) -> list[tuple[str, ...]]:
+    """The `top` most used cells: pulses, energy, and what is left of both."""
+    order = np.lexsort((-ledger.energy_j, -ledger.pulses.astype(np.int64)))[:top]
+    rows: list[tuple[str, ...]] = []
+    for cell in order:
+        pulses, spent_j = int(ledger.pulses[cell]), float(ledger.energy_j[cell])
+        left = "no limit" if budget.pulses is None else f"{max(budget.pulses - pulses, 0)}"
+        left_j = "no limit" if budget.energy_j is None else energy(max(budget.energy_j - spent_j, 0.0))
+        rows.append((f"{cell}", f"{pulses}", energy(spent_j), left, left_j))
+    return rows
 
 
 def energy(joule: float) -> str:

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from quest_lab.characterization import Characterization
-from quest_lab.cli.common import chip_of, energy, load_restricted, percent, print_table
+from quest_lab.cli.common import (
+    AS_USUAL,
+    BenchOptions,
+    chip_of,
+    energy,
+    load_restricted,
+    percent,
+    print_table,
+)
+from quest_lab.cli.dryrun import rehearse
 from quest_lab.energy import count
 from quest_lab.errors import BadInput
 from quest_lab.mapping import Pattern, in_chip_states, level_count
@@ -30,8 +39,16 @@ class Replayed:
     pattern: str
 
 
-def run(*, out: Path, **given: Any) -> None:
-    result = execute(out=out, **given)
+def run(*, device: str, out: Path, options: BenchOptions, **given: Any) -> None:
+    if options.dry_run:
+        rehearse(
+            device,
+            lambda **temporary: execute(
+                device=device, options=options, **{**given, **temporary, "resume": False}
+            ),
+        )
+        return
+    result = execute(device=device, out=out, options=options, **given)
     print_replay(result)
     print(f"replay: {out}")
 
@@ -51,8 +68,7 @@ def execute(
     tiles: bool = False,
     resume: bool = False,
     pattern: Pattern | None = None,
-    hardware: bool = False,
-    log_wire: bool | None = None,
+    options: BenchOptions = AS_USUAL,
 ) -> Replayed:
     with Schedule.open(schedule) as source:
         if sample is not None and tiles:
@@ -74,8 +90,7 @@ def execute(
             kind="replay",
             overwrite=overwrite,
             settings=settings,
-            hardware=hardware,
-            log_wire=log_wire,
+            options=options,
             resume=resume,
         ) as session:
             done = replay_tiles(

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from quest_lab.characterization_file import load_characterization
-from quest_lab.cli.common import chip_of, default_states, percent, print_table
+from quest_lab.cli.common import AS_USUAL, BenchOptions, chip_of, default_states, percent, print_table
+from quest_lab.cli.dryrun import rehearse
 from quest_lab.errors import BadInput
 from quest_lab.mapping import Pattern, level_count
 from quest_lab.network import Network
@@ -14,8 +15,13 @@ from quest_lab.protocols.validate import Validation, validate
 from quest_lab.train.data import load_dataset
 
 
-def run(*, out: Path, **given: Any) -> None:
-    print_validation(execute(out=out, **given))
+def run(*, device: str, out: Path, options: BenchOptions, **given: Any) -> None:
+    if options.dry_run:
+        rehearse(
+            device, lambda **temporary: execute(device=device, options=options, **{**given, **temporary})
+        )
+        return
+    print_validation(execute(device=device, out=out, options=options, **given))
     print(f"validation: {out}")
 
 
@@ -31,8 +37,7 @@ def execute(
     chip: Path | None,
     overwrite: bool,
     pattern: Pattern | None = None,
-    hardware: bool = False,
-    log_wire: bool | None = None,
+    options: BenchOptions = AS_USUAL,
 ) -> Validation:
     network = Network.load(weights)
     if dataset is not None and dataset != network.dataset:
@@ -51,8 +56,7 @@ def execute(
         kind="validation",
         overwrite=overwrite,
         settings=settings,
-        hardware=hardware,
-        log_wire=log_wire,
+        options=options,
     ) as session:
         return validate(session, network, images.test_images, images.test_labels, full, used, pattern)
 
