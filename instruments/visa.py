@@ -89,6 +89,16 @@ def borrowed_socket(fileno: int) -> Iterator[socket.socket]:
         line.detach()
 
 
+def reopen(connection: Any) -> None:
+    """A new connection in place of a broken one, with its settings. Raises what pyvisa and sockets raise."""
+    timeout, ends = connection.timeout, (connection.read_termination, connection.write_termination)
+    connection.close()
+    connection.open()
+    connection.timeout = timeout
+    connection.read_termination, connection.write_termination = ends
+    prepare(connection)
+
+
 def drain(connection: Any) -> None:
     """Throw away replies on their way: device clear, or on a line that has none, read until nothing comes."""
     if not _is_stream(connection):
@@ -117,6 +127,7 @@ class Line:
         self._instrument = instrument
         self._identity: str | None = None
         self._out_of_step = False
+        self._lost_at = ""  # the step at which the connection broke, until the instrument is set up again
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
@@ -134,16 +145,33 @@ class Line:
         """Ask who is there and remember it for resynchronising."""
         with self.step("identify"):
             self._identity = str(self._instrument.ask("*IDN?")).strip()
+        self._lost_at = ""
         return self._identity
 
     def write(self, command: str, what: str) -> None:
-        """Send a command that has no reply. Never waits for one, so it serves `off`."""
-        with self.step(what):
-            check_open(self._instrument.adapter.connection)
-            self._instrument.write(command)
+        """Send a command that has no reply and may be sent twice; on a dead line through a new connection.
+
+        Never waits for a reply, so it serves `off`.
+        """
+        try:
+            self._write(command)
+        except (VisaIOError, OSError):
+            self._lost_at = what
+            with self.step(what):
+                reopen(self._instrument.adapter.connection)
+                self._write(command)
+
+    def _write(self, command: str) -> None:
+        check_open(self._instrument.adapter.connection)
+        self._instrument.write(command)
 
     def ask(self, command: str, what: str) -> str:
-        """Send a query and return its reply."""
+        """Send a query and return its reply. Raises DeviceError also where only `off` may still be sent."""
+        if self._lost_at:
+            raise DeviceError(
+                f"{self.name}: {what}: the connection was lost at {self._lost_at!r}, and with it maybe all "
+                "settings: set the bench up again"
+            )
         if self._out_of_step:
             self._resynchronise()
         with self.step(what):

@@ -25,7 +25,9 @@ class FaultKind(StrEnum):
     REPLY_LOST = "reply lost"  # executed, but nothing comes back
     REPLY_LATE = "reply late"  # comes after the client has given up
     GARBAGE = "garbage"  # noise instead of the reply
+    NUMBER = "number"  # a zero instead of the reply
     CLOSED = "closed"  # the connection is gone
+    CLOSED_AFTER = "closed after"  # executed, then the connection is gone
 
 
 @dataclass(slots=True)
@@ -35,6 +37,9 @@ class Fault:
     kind: FaultKind
     contains: str = ""
     count: int = 1
+
+
+_INSTEAD = {FaultKind.GARBAGE: "\x15#?", FaultKind.NUMBER: "0"}
 
 
 class LinkClosed(Exception):
@@ -82,6 +87,9 @@ class Wire:
             self._reply_fault = fault
             if fault is not FaultKind.COMMAND_LOST:
                 self.instrument.scpi.receive(message)
+            if fault is FaultKind.CLOSED_AFTER:
+                self.instrument.scpi.clear()
+                raise LinkClosed
 
     def receive(self) -> str | None:
         """The reply; None when the client would time out."""
@@ -96,7 +104,7 @@ class Wire:
         if fault is FaultKind.REPLY_LOST or reply is None:
             return None
         self.replies += 1
-        return "\x15#?" if fault is FaultKind.GARBAGE else reply
+        return _INSTEAD.get(fault, reply)
 
     def clear(self) -> None:
         """Device clear."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from quest_lab.clock import Clock
-from quest_lab.device import Cells, ReadPulse
+from quest_lab.device import Cells, Floats, ReadPulse
 from quest_lab.fixture import Crosspoint, SignalPath, Wiring
 from quest_lab.sim.array import SimulatedCells
 from quest_lab.sim.magnet import Coil, Magnet
 
-OPEN_CIRCUIT_OHM = 1e12
+OPEN_CIRCUIT_OHM, SHORT_OHM = 1e12, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,16 @@ class Delivered:
     cell: int
     volts: float
     width_s: float
+
+
+@dataclass(slots=True)
+class Defects:
+    """What is broken; may change at any time. A relay that sticks shows it when it should move next."""
+
+    stuck_open: set[Crosspoint] = field(default_factory=set)
+    stuck_closed: set[Crosspoint] = field(default_factory=set)
+    open_cells: set[int] = field(default_factory=set)
+    shorted_cells: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -72,6 +82,7 @@ class World:
         self.limits = limits or Limits()
         self.magnet = Magnet(coil or Coil())
         self.meter_noise = meter_noise
+        self.defects = Defects()
         self.closed: frozenset[Crosspoint] = frozenset()
         self.probed: int | None = None  # the cell under the probe, where there is one instead of a matrix
         self.violations: list[str] = []
@@ -87,14 +98,14 @@ class World:
         return quiet and self.magnet.current_a(self.clock.now()) == 0.0
 
     def on_row(self, row: int) -> Cells:
-        """Cells that the matrix joins to this row; a probe joins its cell to every row."""
-        if self.probed is not None:
-            return np.array([self.probed], np.int64)
-        cells = {self.wiring.cell(point) for point in self.closed if point[1] == row}
-        return np.array(sorted(c for c in cells if c is not None), np.int64)
+        """Cells, open ones left out, that the matrix joins to this row; a probe joins its cell to every row."""
+        joined = {self.wiring.cell(point) for point in self.closed if point[1] == row}
+        cells = joined if self.probed is None else {self.probed}
+        return np.array(sorted(c for c in cells - self.defects.open_cells if c is not None), np.int64)
 
     def switch(self, closed: frozenset[Crosspoint]) -> None:
-        """The matrix now has exactly these relays closed."""
+        """The matrix now has exactly these relays closed, if none of them sticks."""
+        closed = closed - self.defects.stuck_open | (self.closed & self.defects.stuck_closed)
         if closed == self.closed:
             return
         for name, source in (("pulser", self.pulser), ("meter", self.meter)):
@@ -155,7 +166,7 @@ class World:
         volts = float(np.clip(volts, -limit_a * ohm(volts), limit_a * ohm(volts)))
         ampere = volts / OPEN_CIRCUIT_OHM
         if cells.size:
-            ampere = float(np.sum(volts / self.array.read(cells, ReadPulse(volts, seconds))))
+            ampere = float(np.sum(volts / self._shorted(cells, self.array.read(cells, ReadPulse(volts, seconds)))))
         self.clock.sleep(seconds)
         self.meter.counted_to = self.clock.now()
         return volts, ampere
@@ -187,7 +198,15 @@ class World:
     def _parallel(self, cells: Cells) -> Callable[[float], float]:
         if not cells.size:
             return lambda _: OPEN_CIRCUIT_OHM
-        return lambda volts: float(1.0 / np.sum(1.0 / self.array.resistance(cells, volts)))
+        return lambda volts: float(
+            1.0 / np.sum(1.0 / self._shorted(cells, self.array.resistance(cells, volts)))
+        )
+
+    def _shorted(self, cells: Cells, ohm: Floats) -> Floats:
+        """`ohm` of the cells, a short where there is one."""
+        if not self.defects.shorted_cells:
+            return ohm
+        return np.where(np.isin(cells, list(self.defects.shorted_cells)), SHORT_OHM, ohm)
 
     def _account(self, source: Source) -> None:
         """Let the standing volts of a source act on its cells up to now."""

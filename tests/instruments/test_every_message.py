@@ -78,7 +78,7 @@ def test_a_fault_at_any_message_leaves_all_off_and_fires_nothing_twice(run, name
         fired = [d.cell for d in world.delivered]
         assert len(fired) == len(set(fired)), at
     assert count > 25
-    assert failures >= (count if kind is FaultKind.CLOSED else 8)
+    assert failures >= (count // 2 if kind is FaultKind.CLOSED else 8)  # a lost set point is sent once more
 
 
 @pytest.mark.parametrize("name", NAMES)
