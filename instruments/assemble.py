@@ -69,6 +69,7 @@ def assemble(
         magnet,
         _capabilities(bench, site.chip_id),
         nominal_ohm=bench.chip.resistance_ohm[1],  # before its first read a cell gets rather less than more
+        sound_ohm=Range(*bench.chip.resistance_ohm),
         release=release,
     )
     return Assembly(device, roles | ({"magnet": magnet} if magnet else {}))

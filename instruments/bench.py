@@ -30,7 +30,8 @@ class BenchDevice:
     """Device over an access to single cells and a magnet.
 
     The last resistance read of each cell (before the first read: `nominal_ohm`) compensates the signal path
-    and gives the energies V^2 t / R, which are therefore computed, not measured. `release` is called last.
+    and gives the energies V^2 t / R, which are therefore computed, not measured. A read outside `sound_ohm`
+    is a failure: the cell, the wiring or the reply is broken. `release` is called last.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class BenchDevice:
         capabilities: Capabilities,
         *,
         nominal_ohm: float = 2000.0,
+        sound_ohm: Range = Range(0.0, np.inf),  # noqa: B008  # frozen
         release: Callable[[], None] | None = None,
     ) -> None:
         self._access, self._field = access, field
         self._capabilities = capabilities
         self._resistance_ohm = np.full(capabilities.cells, nominal_ohm)
+        self._sound_ohm = sound_ohm
         self._closed = False
         self._release = release
 
@@ -106,9 +109,9 @@ class BenchDevice:
                 given = (int(cell), pulse.amplitude_v, pulse.width_s, ohm)
                 energy_j[i] = pulse.amplitude_v**2 * pulse.width_s / ohm
                 if then_read and isinstance(self._access, PulseReadAccess):
-                    ohms.append(self._access.pulse_and_read(*given, at))
-                    self._resistance_ohm[cell] = ohms[-1]
+                    found = self._access.pulse_and_read(*given, at)
                     pulsed = i + 1
+                    ohms.append(self._sound(int(cell), found))
                     continue
                 self._access.pulse(*given)
                 pulsed = i + 1
@@ -145,7 +148,16 @@ class BenchDevice:
         return Applied(cells, pulse, shares, EnergyOrigin.COMPUTED, reading)
 
     def _read(self, cell: int, at: ReadPulse) -> float:
-        ohm = self._access.read(cell, at)
+        return self._sound(cell, self._access.read(cell, at))
+
+    def _sound(self, cell: int, ohm: float) -> float:
+        """`ohm`, remembered for the cell's next pulse. Raises DeviceError if no sound cell has so much."""
+        low, high = self._sound_ohm.low, self._sound_ohm.high
+        if not low <= ohm <= high:
+            raise DeviceError(
+                f"meter: read: cell {cell} has {ohm:.5g} ohm, a sound one {low:g} to {high:g} ohm "
+                "(chip.resistance): shorted, open or wired elsewhere?"
+            )
         self._resistance_ohm[cell] = ohm
         return ohm
 

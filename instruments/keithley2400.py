@@ -58,7 +58,7 @@ class SourceMeter2400:
 
     def measure(self) -> float:
         """One read, one exchange; ohm. Raises DeviceError in compliance and where no resistance results."""
-        reply = self._line.ask(":READ?", "read")
+        reply = self._line.ask_checked(":READ?", "read")
         try:
             volts, ampere, _, _, status = (float(field) for field in reply.split(","))
         except ValueError:

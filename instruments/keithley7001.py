@@ -65,7 +65,7 @@ class MatrixSwitch7001:
             return
         self._routed = None
         where = channel_list([wanted])
-        closed = self._line.ask(f":ROUT:OPEN ALL;CLOS {where};CLOS:STAT?", f"close {where}")
+        closed = self._line.ask_checked(f":ROUT:OPEN ALL;CLOS {where};CLOS:STAT?", f"close {where}")
         if closed.replace(" ", "") != where:
             raise DeviceError(f"7001: close {where}: {closed} is closed")
         self._clock.sleep(self._settle_s)

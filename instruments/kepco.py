@@ -41,7 +41,7 @@ class KepcoSupply:
 
     def measure_ampere(self) -> float:
         with self._line.step("measure current"):
-            return float(self._line.ask("MEAS:CURR?", "measure current"))
+            return float(self._line.ask_checked("MEAS:CURR?", "measure current"))
 
     def read_back(self, compliance_v: float) -> list[Setting]:
         """What the supply says of its compliance and set point, against what was set."""

@@ -181,16 +181,28 @@ class Line:
         """Send commands and raise the instrument's own error text if its queue is not empty."""
         self.check(self.ask(command + ";:SYST:ERR?", what), what)
 
+    def ask_checked(self, command: str, what: str) -> str:
+        """The reply of a query; raises the instrument's own error text. One exchange."""
+        found = self.ask(command + ";:SYST:ERR?", what)
+        reply, both, errors = found.partition(";")
+        if not both:
+            raise self._unreadable(found, what)
+        self.check(errors, what)
+        return reply.strip()
+
     def check(self, reply: str, what: str) -> None:
         """Raise DeviceError unless `reply` is the instrument's word for no error."""
         code, _, text = reply.partition(",")
         try:
             number = int(code)
         except ValueError:
-            self._out_of_step = True
-            raise DeviceError(f"{self.name}: {what}: unreadable reply {reply!r}") from None
+            raise self._unreadable(reply, what) from None
         if number:
             raise DeviceError(f"{self.name}: {what}: error {number} {text}")
+
+    def _unreadable(self, reply: str, what: str) -> DeviceError:
+        self._out_of_step = True
+        return DeviceError(f"{self.name}: {what}: unreadable reply {reply!r}")
 
     def _resynchronise(self) -> None:
         """After a lost or late reply: an empty line, clear status, and the identity known from before."""

@@ -87,7 +87,7 @@ def test_every_exchange_is_in_the_runs_table(tmp_path: Path) -> None:
     words = visa[visa["instrument"] == "meter"]
     assert words["message"].iloc[0] == "*IDN?"
     assert {"write", "read"} == set(words["direction"])
-    assert ":READ?" in set(words["message"])
+    assert ":READ?;:SYST:ERR?" in set(words["message"])
     assert {"pulser", "meter", "switch", "magnet"} == set(visa["instrument"])
 
 
