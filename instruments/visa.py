@@ -134,7 +134,7 @@ class Line:
         """Turn what goes wrong on the wire into a DeviceError that names instrument and step."""
         try:
             yield
-        except (VisaIOError, OSError, ValueError, IndexError) as error:  # the last two: a garbled reply
+        except (VisaIOError, OSError, ValueError, LookupError) as error:  # the last two: a garbled reply
             self._out_of_step = True
             raise DeviceError(f"{self.name}: {what}: {error}") from error
         except BaseException:  # an interrupt between question and answer leaves the answer behind
@@ -192,9 +192,9 @@ class Line:
 
     def check(self, reply: str, what: str) -> None:
         """Raise DeviceError unless `reply` is the instrument's word for no error."""
-        code, _, text = reply.partition(",")
+        code, comma, text = reply.partition(",")
         try:
-            number = int(code)
+            number = int(code if comma else "")  # a bare number is no word of an error queue
         except ValueError:
             raise self._unreadable(reply, what) from None
         if number:

@@ -159,6 +159,7 @@ def open_bench(
             stack.enter_context(run)
         wire = run if (hardware if log_wire is None else log_wire) else None
         bare, clock = chosen.open(None if cells_file is None else Path(cells_file), wire)
+        stack.enter_context(stop_on_signals(stop, bare))  # left last: none may cut switching off short
         stack.callback(switch_off, bare)
         device: Device = Limited(bare, limits)
         if chosen.limits is not None:
@@ -171,7 +172,6 @@ def open_bench(
             pulses_left = budgeted.pulses_left
         if run is not None:
             device = Recorded(device, run, clock)
-        stack.enter_context(stop_on_signals(stop, bare))
         if run is not None:
             read_in_doubt(device, run, left)
         truth = getattr(bare, "true_states", None)

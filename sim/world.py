@@ -166,7 +166,9 @@ class World:
         volts = float(np.clip(volts, -limit_a * ohm(volts), limit_a * ohm(volts)))
         ampere = volts / OPEN_CIRCUIT_OHM
         if cells.size:
-            ampere = float(np.sum(volts / self._shorted(cells, self.array.read(cells, ReadPulse(volts, seconds)))))
+            ampere = float(
+                np.sum(volts / self._shorted(cells, self.array.read(cells, ReadPulse(volts, seconds))))
+            )
         self.clock.sleep(seconds)
         self.meter.counted_to = self.clock.now()
         return volts, ampere
