@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+import quest_lab.instruments.guard  # noqa: F401  # loaded once, before the forks
 from quest_lab import open_bench
 from quest_lab.device import VoltagePulse
 from quest_lab.errors import DeviceError
 from quest_lab.session import Session
 
+AFTERWARDS = "; afterwards: "
 CELLS = np.array([1, 5])
 SETS = (
     VoltagePulse(0.40, 1.0e-6),
@@ -49,8 +51,7 @@ def run(bench: Path, out: Path, *, hardware: bool) -> str:
                 told = f"DeviceError: {error}"
                 session.device.read(np.arange(session.device.capabilities.cells))
     except (Exception, KeyboardInterrupt) as error:  # what a user would see a traceback of is told as well
-        if told == "done" or not isinstance(error, DeviceError):
-            told = f"{type(error).__name__}: {error}"
+        told = f"{type(error).__name__}: {error}" if told == "done" else f"{told}{AFTERWARDS}{error!r}"
     return told
 
 

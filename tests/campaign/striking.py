@@ -40,11 +40,14 @@ _RELAY = re.compile(r"CLOS \(@(\d+)!(\d+)!(\d+)\)")
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault. `replies`: it can only strike where the instrument answers; `number`: a signal to the child."""
+    """A kind of fault. `replies`: it can only strike where the instrument answers; `passing`: nothing of it
+    is left afterwards; `number`: a signal to the child.
+    """
 
     name: str
     phases: tuple[Phase, ...] = BOTH
     replies: bool = False
+    passing: bool = False
     front: Front = "twin"
     number: int = 0
     times: int = 1
@@ -78,19 +81,19 @@ WIRE = {
     ("closed socket", "after"): FaultKind.CLOSED_AFTER,
 }
 KINDS = (
-    Kind("dropped reply", replies=True),
-    Kind("late reply", ("after",), replies=True, front="tcp"),
-    Kind("garbage reply", ("after",), replies=True),
-    Kind("a number instead of the reply", ("after",), replies=True),
-    Kind("error in the queue"),
-    Kind("compliance trip"),
+    Kind("dropped reply", replies=True, passing=True),
+    Kind("late reply", ("after",), replies=True, passing=True, front="tcp"),
+    Kind("garbage reply", ("after",), replies=True, passing=True),
+    Kind("a number instead of the reply", ("after",), replies=True, passing=True),
+    Kind("error in the queue", passing=True),
+    Kind("compliance trip", passing=True),
     Kind("relay stuck open"),
     Kind("relay stuck closed"),
     Kind("open cell"),
     Kind("shorted cell"),
     Kind("closed socket", front="tcp"),
     Kind("SIGTERM", front="tcp", number=signal.SIGTERM),
-    Kind("SIGTERM twice", front="tcp", number=signal.SIGTERM, times=2),
+    Kind("SIGTERM twice", ("before",), front="tcp", number=signal.SIGTERM, times=2),
 )
 KILLS = tuple(
     Kind(f"{name}, {front}", front=cast(Front, front), number=getattr(signal, sign, 0))
@@ -102,7 +105,7 @@ KILLS = tuple(
 def dry_pass(folder: Path) -> list[Point]:
     """Both phases of all messages of an undisturbed measurement."""
     witness, told = _on_twin(folder, None)
-    assert (told, problems(witness, folder / "run.h5", told)) == ("done", [])
+    assert (told, problems(witness, folder / "run.h5", told, passing=True)) == ("done", [])
     return [Point(n, *said, phase) for n, said in enumerate(witness.messages) for phase in BOTH]
 
 
@@ -117,7 +120,7 @@ def distinct(points: list[Point]) -> list[Point]:
 def strike_twin(kind: Kind, point: Point, points: list[Point], folder: Path) -> Outcome:
     """One measurement on a twin in this process."""
     witness, told = _on_twin(folder, _strike(kind, point, points))
-    return Outcome(kind, point, told, problems(witness, folder / "run.h5", told))
+    return Outcome(kind, point, told, problems(witness, folder / "run.h5", told, passing=kind.passing))
 
 
 def _on_twin(folder: Path, strike: Strike | None) -> tuple[Witness, str]:
@@ -243,7 +246,7 @@ def strike_served(
             _wait(lambda: (folder / "run.h5.watchdog.log").exists())
         _wait(lambda: witness.laboratory.world.outputs_off)
         told = said.read_text(encoding="utf-8") if said.exists() else f"ended by signal {os.WTERMSIG(status)}"
-        found = problems(witness, folder / "run.h5", told)
+        found = problems(witness, folder / "run.h5", told, passing=kind.passing)
     if kind in KILLS and witness.messages[point.number :] == []:
         found.append("the point was never reached")
     return Outcome(kind, point, told, found)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from measuring import SETS
+from measuring import AFTERWARDS, SETS
 
 from quest_lab import open_run
 from quest_lab.runfile import Run
@@ -100,14 +100,19 @@ class Witness:
         world.measure = measured  # type: ignore[method-assign]
 
 
-def problems(witness: Witness, path: Path, told: str) -> list[str]:
-    """What is wrong after a fault; empty where everything is as a physicist may rely on."""
+def problems(witness: Witness, path: Path, told: str, *, passing: bool) -> list[str]:
+    """What is wrong after a fault; empty where everything is as a physicist may rely on.
+
+    `passing`: nothing of it is left after its message, so the cells can be read.
+    """
     found = [f"violation: {v}" for v in witness.laboratory.world.violations]
     found += _still_on(witness.laboratory)
     if told.startswith("DeviceError") and not SAYS_WHERE.search(told):
         found.append(f"names no device and step: {told}")
     if not told.startswith(ENDS):
         found.append(f"an error of no kind that a user should see: {told}")
+    if AFTERWARDS in told and (passing or "DeviceError(" not in told.partition(AFTERWARDS)[2]):
+        found.append(f"not usable afterwards: {told}")
     try:
         with open_run(path) as run:
             return found + _pulses(witness, run) + _field(witness, run) + _reads(witness, run)

@@ -73,7 +73,7 @@ def test_a_read_that_fails_half_way_hands_over_what_it_has(bench, lab):
 def test_a_field_that_fails_on_the_ramp_leaves_all_cells_ambiguous_and_no_current(bench, lab):
     everyone = np.arange(16)
     inject(lab, MAGNET, FaultKind.CLOSED, "CURR 3")
-    with pytest.raises(DeviceError, match="Kepco: .*lost at .ramp") as caught:
+    with pytest.raises(DeviceError, match=r"Kepco: .*lost at .ramp") as caught:
         bench.apply(FieldPulse(0.1, 1e-2), everyone)
     assert caught.value.ambiguous.tolist() == everyone.tolist()
     assert lab.world.magnet.current_a(lab.world.clock.now()) == 0.0

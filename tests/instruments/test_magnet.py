@@ -143,7 +143,7 @@ def test_a_calibration_beyond_the_supply_is_refused():
 def test_the_magnet_is_never_opened_with_current_even_if_its_ramp_is_cut_short(build):
     lab, bench = build(gaussmeter=False)
     lab.wires[MAGNET].faults.extend([Fault(FaultKind.NONE, "CURR", 3), Fault(FaultKind.CLOSED, "CURR")])
-    with pytest.raises(DeviceError, match="Kepco: .*lost at .ramp"):
+    with pytest.raises(DeviceError, match=r"Kepco: .*lost at .ramp"):
         bench.apply(PULSE, CELLS)
     assert lab.world.outputs_off
     assert lab.world.violations == []
