@@ -156,3 +156,31 @@ def test_the_current_slews_no_faster_than_the_inductance_lets_it(world):
     world.aim_magnet(True, 3.6)
     world.clock.sleep(0.5e-3)
     assert world.magnet.current_a(world.clock.now()) == pytest.approx(1.8)
+
+
+def test_an_open_cell_draws_no_current_and_gets_no_pulse(world):
+    world.defects.open_cells.add(0)
+    close(world, METER)
+    volts, ampere = world.measure(0.1, 1e-4, 0.02)
+    assert volts / ampere == pytest.approx(1e12)
+    close(world, PULSER)
+    world.pulse(0.6, 1e-6)
+    assert not world.delivered
+
+
+def test_a_shorted_cell_takes_the_source_to_its_limit_and_hardly_any_volts(world):
+    world.defects.shorted_cells.add(0)
+    close(world, METER)
+    assert world.measure(0.1, 1e-4, 0.02) == pytest.approx((1e-4 * 1.0, 1e-4))
+    close(world, PULSER)
+    world.pulse(0.6, 1e-6)
+    assert world.delivered[0].volts == pytest.approx(0.6 / 51)
+
+
+def test_a_stuck_relay_shows_when_it_should_move_and_not_before(world):
+    close(world, PULSER)
+    world.defects.stuck_closed.add(PULSER)
+    world.defects.stuck_open.add(METER)
+    assert world.closed == {PULSER}
+    close(world, METER)
+    assert world.closed == {PULSER}
