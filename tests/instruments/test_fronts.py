@@ -186,7 +186,7 @@ def test_a_connection_that_closes_is_opened_anew_to_switch_off_and_for_nothing_e
     with pytest.raises(DeviceError, match="33500: fire") as caught:
         device.apply(VoltagePulse(0.6, 1e-6), np.arange(2))
     assert caught.value.ambiguous.tolist() == [0]
-    with pytest.raises(DeviceError, match="33500: arm.* set the bench up again"):
+    with pytest.raises(DeviceError, match=r"33500: arm.* set the bench up again"):
         device.apply(VoltagePulse(0.6, 1e-6), np.arange(2))
     device.close()
     assert lab.world.outputs_off
