@@ -85,7 +85,9 @@ def test_the_limit_is_reached_and_not_passed(chip, ledger) -> None:
     device.apply(PULSE, CELLS)
     assert device.pulses_left(np.array([1, 0])).tolist() == [1, 2]
     device.apply(PULSE, CELLS)
-    with pytest.raises(LimitExceeded, match=r"cell 4: 2 pulses given, 1 more asked, limits.pulses_per_cell = 2 in b"):
+    with pytest.raises(
+        LimitExceeded, match=r"cell 4: 2 pulses given, 1 more asked, limits.pulses_per_cell = 2 in b"
+    ):
         device.apply(PULSE, np.array([0, 4]))
     assert ledger.pulses.tolist() == [0, 2, 0, 0, 2, 0]
 
@@ -93,14 +95,19 @@ def test_the_limit_is_reached_and_not_passed(chip, ledger) -> None:
 def test_energy_is_limited_by_the_worst_case(chip, ledger) -> None:
     worst_j = 0.36 * 2e-8 / 500.0
     device = Budgeted(chip, ledger, Budget(energy_j=0.9 * worst_j, energy_at_ohm=500.0, where="{} in b.toml"))
-    with pytest.raises(LimitExceeded, match=r"cell 1: 0 J given, up to 1.44e-11 J more asked, limits.energy_per_c"):
+    with pytest.raises(
+        LimitExceeded, match=r"cell 1: 0 J given, up to 1.44e-11 J more asked, limits.energy_per_c"
+    ):
         device.apply(PULSE, np.array([1]))
     device.apply(FieldPulse(0.1, 1e-6), np.arange(6))
 
 
 def test_a_ledger_is_of_one_chip(tmp_path: Path, ledger: Ledger) -> None:
     del ledger
-    for chip_id, cells, message in (("other", 6, "is the ledger of chip chip, not of other"), ("chip", 7, "7")):
+    for chip_id, cells, message in (
+        ("other", 6, "is the ledger of chip chip, not of other"),
+        ("chip", 7, "7"),
+    ):
         with pytest.raises(BadInput, match=message), open_ledger(copy(tmp_path), chip_id, cells):
             pass
 

@@ -15,7 +15,7 @@ from measuring import AFTERWARDS, SETS
 from quest_lab import open_run
 from quest_lab.runfile import Run
 from quest_lab.schema import Kind, Op, Outcome
-from quest_lab.sim.virtual import Laboratory
+from quest_lab.sim.laboratory import Laboratory
 from quest_lab.sim.wire import Wire
 
 Phase = Literal["before", "after"]
