@@ -69,7 +69,7 @@ def assemble(
         magnet,
         _capabilities(bench, site.chip_id),
         nominal_ohm=bench.chip.resistance_ohm[1],  # before its first read a cell gets rather less than more
-        sound_ohm=Range(*bench.chip.resistance_ohm),
+        sound_ohm=_sound_ohm(bench),
         release=release,
     )
     return Assembly(device, roles | ({"magnet": magnet} if magnet else {}))
@@ -193,6 +193,12 @@ def _capabilities(bench: Bench, chip_id: str) -> Capabilities:
         topology=bench.topology.kind,
         field_t=Range(-field_t, field_t) if field_t else None,
     )
+
+
+def _sound_ohm(bench: Bench) -> Range:
+    """What a read of a sound cell can give; in a passive crossbar other paths lie beside the cell."""
+    low_ohm, high_ohm = bench.chip.resistance_ohm
+    return Range(0.0 if bench.topology.kind == "passive" else low_ohm, high_ohm)
 
 
 def _amplitudes(bench: Bench) -> Range:

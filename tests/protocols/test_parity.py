@@ -53,6 +53,7 @@ WALLS = ("walls, R falls", "walls, R rises")  # bipolar, reset cell by cell on a
 KINDS = ("R rises", "R falls", *WALLS)
 OTHERS = ("one by one", "bench")
 FALLS = ("1.4 kohm", "1 kohm")  # what a cell of falling resistance comes down to
+RISES = ("1.3 Mohm", "1.6 Mohm")  # and a wall's cell of rising resistance up to
 FRONTS: list[tuple[str, Front]] = [
     *((kind, front) for kind in KINDS for front in ("tcp", "serial")),  # type: ignore[misc]
     *((kind, "terminal") for kind in KINDS if kind not in WALLS and hasattr(os, "openpty")),  # type: ignore[misc]
@@ -130,7 +131,7 @@ def cells_of(kind: str, cells: int, read: ReadPulse) -> SimulatedCells:
 def bench_file(example: Files, kind: str, cells: int) -> BenchFile:
     """The slow matrix bench without a divider, or an ArC ONE."""
     if kind in WALLS:
-        return example("arc-one", cells=cells)
+        return example("arc-one", RISES, cells=cells)
     return example("slow-matrix", ("buffered = false", "buffered = true"), FALLS, cells=cells)
 
 

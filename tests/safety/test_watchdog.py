@@ -16,6 +16,7 @@ from quest_lab.benches import open_file_bench
 from quest_lab.benchfile import load_bench
 from quest_lab.clock import WallClock
 from quest_lab.errors import DeviceError
+from quest_lab.instruments import visa
 from quest_lab.instruments.connect import Site, connect_all, disconnect
 from quest_lab.instruments.guard import OffJob, Watchdog, off_jobs
 from quest_lab.schema import Outcome
@@ -161,14 +162,32 @@ def test_a_check_of_the_instruments_is_watched_too(served, start) -> None:
     assert "sent off to pulser, meter, switch, magnet" in program.communicate(timeout=30)[1]
 
 
-def test_what_we_cannot_switch_off_the_watchdog_does(served, tmp_path, monkeypatch) -> None:
-    """The matrix closed our connection while a relay was closed."""
-    monkeypatch.delenv("QUEST_LAB_NO_HARDWARE", raising=False)
+def lost_at_the_matrix(served, tmp_path):
+    """A bench with a relay closed whose matrix then closed our connection."""
     device, _ = open_file_bench(load_bench(served.bench), hardware=True, log=log(tmp_path))
     device.read(np.array([0]))
     assert not served.outputs_off
     connection = device._device._access._switch._line._instrument.adapter.connection
     connection.visalib.sessions[connection.session].interface.shutdown(socket.SHUT_RDWR)
+    return device
+
+
+def test_a_lost_connection_is_opened_anew_to_switch_off(served, tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("QUEST_LAB_NO_HARDWARE", raising=False)
+    lost_at_the_matrix(served, tmp_path).close()
+    assert served.outputs_off
+    assert not log(tmp_path).exists()
+
+
+def test_what_we_cannot_switch_off_the_watchdog_does(served, tmp_path, monkeypatch) -> None:
+    """No new connection for us either, as where a port has hung in our process."""
+    monkeypatch.delenv("QUEST_LAB_NO_HARDWARE", raising=False)
+    device = lost_at_the_matrix(served, tmp_path)
+
+    def refused(_connection):
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(visa, "reopen", refused)
     with pytest.raises(DeviceError, match="7001: open all"):
         device.close()
     assert served.outputs_off
