@@ -4,7 +4,7 @@ One HDF5 file, written while training and read while replaying, both in bounded 
 write one; the layout (version 1):
 
     attributes   format = "quest-lab-schedule", version, bits, time_steps, batch_size, dataset, seed,
-                 network (text), convention (text), status = "writing" | "complete" | "aborted"
+                 network (text), neuron (text; "if-hard" if missing), convention (text), status = "writing" | "complete" | "aborted"
     layers       table, one row per quantised layer: name, c_out, c_in, kh, kw, offset, taps_offset,
                  macs, neurons, inputs (see quest_lab.layers.LayerInfo)
     initial_levels, final_levels   int8 (weights,): flat, layer after layer, C order (c_out, c_in, kh, kw)
@@ -92,7 +92,8 @@ class Schedule:
     def __init__(self, path: Path, file: Any) -> None:
         self.path = path
         self._file = file
-        self.header = Header(**{f.name: _plain(file.attrs[f.name]) for f in fields(Header)})
+        told = {f.name: _plain(file.attrs[f.name]) for f in fields(Header) if f.name in file.attrs}
+        self.header = Header(**told)
         self.status = str(file.attrs["status"])
         self.convention = str(file.attrs["convention"])
         self.layers = tuple(_layer(row) for row in file["layers"][()])

@@ -29,7 +29,10 @@ FLUSH_STEPS, FLUSH_WRITES = 64, 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the schedule was trained with. `network` is its text, `batch_size` samples a step."""
+    """What the schedule was trained with. `network` is its text, `batch_size` samples a step.
+
+    `neuron` as in quest_lab.neurons: it says what a neuron stores; optional in the file.
+    """
 
     bits: int
     time_steps: int
@@ -37,6 +40,7 @@ class Header:
     dataset: str
     seed: int
     network: str
+    neuron: str = "if-hard"
 
 
 def stage_of(epoch: int, batch: int, batches: int) -> int:

@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     PULSE = 2
     READ = 3
     DISTURB = 4
+    ENCODING = 5
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:

@@ -20,7 +20,7 @@ def make(bits: int = 2, text: str = "3-4M-5-F", seed: int = 0, size: tuple[int, 
     top = 2 ** (bits - 1) - 1
     pools = [block.pool for block in topology.blocks[1:]]
     layers = tuple(
-        net.QuantisedLayer(
+        net.Layer(
             info, rng.integers(-top, top + 1, info.shape).astype(np.int8), 0.31 + 0.1 * i, pools[i]
         )
         for i, info in enumerate(topology.layers())
@@ -48,7 +48,7 @@ def images(count: int = 5, seed: int = 1, size: tuple[int, int] = (6, 6)) -> np.
     return np.random.default_rng(seed).random((count, 2, *size)).astype(np.float32)
 
 
-def _by_hand(network: net.Network, layer: net.QuantisedLayer, spikes: np.ndarray) -> np.ndarray:
+def _by_hand(network: net.Network, layer: net.Layer, spikes: np.ndarray) -> np.ndarray:
     """One layer's spikes, neuron by neuron in Python integers, from spikes (T, N, c, h, w)."""
     steps, n, _, height, width = spikes.shape
     top = 2 ** (network.bits - 1) - 1

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from quest_lab.encodings import DIRECT, check_encoding
 from quest_lab.errors import BadInput
-from quest_lab.layers import top_level
+from quest_lab.layers import FP32, MAX_BITS, parse_blocks
+from quest_lab.neurons import Neuron
 
 
 class Progress(Protocol):
@@ -28,7 +30,9 @@ class Stop(Protocol):
 class TrainConfig:
     """A training run. The defaults train the demo: handwritten digits, 2 bits.
 
-    `network` as in quest_lab.layers.Topology; `learning_rate` of Adam, falling by a cosine; `shift_pixels`
+    `network` by name or spelled, as in quest_lab.layers; `neuron` as in quest_lab.neurons, `encoding` as in
+    quest_lab.encodings; `bits` of weights and membranes, 32 for an FP32 network; `batch_norm` after every
+    convolution, an experiment: only with neuron mfp does an integer network come out. `learning_rate` of Adam, falling by a cosine; `shift_pixels`
     largest random translation of a training image, `flip` mirrors half of them; `threads` of torch, fixed
     because float sums, hence trained weights, depend on it; one is enough for digits, and two on a busy
     two-core machine wait for each other; larger networks want every free core.
@@ -37,6 +41,9 @@ class TrainConfig:
     bits: int = 2
     time_steps: int = 4
     network: str = "32-32M-64M-64-F"
+    neuron: str = "if-hard"
+    encoding: str = DIRECT
+    batch_norm: bool = False
     dataset: str = "digits"
     epochs: int = 20
     batch_size: int = 32
@@ -49,7 +56,11 @@ class TrainConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        top_level(self.bits)
+        if not (2 <= self.bits <= MAX_BITS or self.bits == FP32):
+            raise BadInput(f"bits={self.bits}: want 2 to {MAX_BITS}, or {FP32} for an FP32 network")
+        parse_blocks(self.network)
+        Neuron.parse(self.neuron)
+        check_encoding(self.encoding)
         for name in ("time_steps", "epochs", "batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}={getattr(self, name)}: want at least 1")
@@ -72,9 +83,9 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Spikes of the training graph against those of the integer network over `images`.
+    """Spikes of the training graph against those of the network without torch over `images`.
 
-    `layer_differences`: differing spikes of each quantised layer, given the same encoder spikes; all 0.
+    `layer_differences`: differing spikes of each layer, given the same encoder spikes; all 0 for integer networks.
     `encoder_differences`: encoder neurons (of `encoder_neurons`) whose FP32 spikes differ at some step;
     `encoder_unexplained`: those whose membrane was not within 1e-5 of the threshold when they first did.
     """
@@ -92,8 +103,8 @@ class Agreement:
 
     def __str__(self) -> str:
         return (
-            f"integer network against the training graph on {self.images} images: "
-            f"{sum(self.layer_differences)} of {self.layer_spikes} quantised spikes differ given the same "
+            f"inference without torch against the training graph on {self.images} images: "
+            f"{sum(self.layer_differences)} of {self.layer_spikes} spikes differ given the same "
             f"encoder spikes; {self.encoder_differences} of {self.encoder_neurons} encoder neurons differ, "
             f"{self.encoder_unexplained} of them not within 1e-5 of the threshold"
         )
@@ -101,15 +112,17 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """Accuracies (0..1) of the integer network as saved, the two files, its epochs, seconds of training.
+    """Accuracies (0..1) of the network as saved, the two files, its epochs, seconds of training.
 
-    `agreement` compares its spikes with the training graph's on the held-out images.
+    `schedule` is None for an FP32 network, which writes no levels. `agreement` compares its spikes with the training
+    graph's on the held-out images; `encoding_spikes` an image enter the encoder there (0 with direct coding).
     """
 
     train_accuracy: float
     test_accuracy: float
     weights: Path
-    schedule: Path
+    schedule: Path | None
     history: tuple[Epoch, ...]
     agreement: Agreement
+    encoding_spikes: float
     seconds: float

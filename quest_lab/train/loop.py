@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ from torch import Tensor
 
 from quest_lab import seeds
 from quest_lab.errors import BadInput, Interrupted
-from quest_lab.layers import Counts, LayerInfo, Topology, tap_counts
-from quest_lab.network import as_floats
+from quest_lab.layers import FP32, Counts, LayerInfo, Topology, tap_counts
 from quest_lab.schedule import Header, ScheduleWriter, stage_of
 from quest_lab.train.augment import augment
 from quest_lab.train.config import Epoch, Progress, Stop, TrainConfig, TrainResult
@@ -39,8 +38,9 @@ def train(
     stop: Stop | None = None,
     overwrite: bool = False,
 ) -> TrainResult:
-    """Train `config`, write `weights` and `schedule`, and measure the integer network's accuracies.
+    """Train `config`, write `weights` and `schedule`, and measure the saved network's accuracies.
 
+    An FP32 network has no levels, so its schedule is not written.
     The same config, torch build and machine give the same files. Stopped (Interrupted), both files are
     closed as they stand and the exception goes on. Raises BadInput: existing outputs, missing data.
     """
@@ -58,13 +58,15 @@ def train(
         seconds = time.perf_counter() - started
         agreement = compare(run.model, network, data.test_images)
     network.save(weights, overwrite=overwrite)
+    tested = network.infer(data.test_images)
     return TrainResult(
         train_accuracy=network.accuracy(data.train_images, data.train_labels),
-        test_accuracy=network.accuracy(data.test_images, data.test_labels),
+        test_accuracy=float(np.mean(tested.predictions == data.test_labels)),
         weights=Path(weights),
-        schedule=Path(schedule),
+        schedule=None if config.bits == FP32 else Path(schedule),
         history=history,
         agreement=agreement,
+        encoding_spikes=tested.encoding_spikes / len(data.test_images),
         seconds=seconds,
     )
 
@@ -118,17 +120,23 @@ class _Run:
     def train(
         self, schedule: Path, progress: Progress | None, stop: Stop | None, overwrite: bool
     ) -> tuple[Epoch, ...]:
-        c, model = self.config, self.model
-        header = Header(c.bits, c.time_steps, c.batch_size, self.data.name, c.seed, c.network)
-        infos, levels = model.topology.layers(), model.levels()
         history = []
-        with ScheduleWriter(schedule, header, infos, levels, overwrite=overwrite) as writer:
-            for epoch in range(c.epochs):
+        with self._writer(schedule, overwrite) as writer:
+            for epoch in range(self.config.epochs):
                 history.append(self._epoch(epoch, writer, progress, stop))
         return tuple(history)
 
+    def _writer(self, schedule: Path, overwrite: bool) -> AbstractContextManager[ScheduleWriter | None]:
+        """The schedule's writer; none for an FP32 network, which has no levels to write."""
+        c, topology = self.config, self.model.topology
+        if c.bits == FP32:
+            return nullcontext()
+        neuron = str(self.model.neuron)
+        header = Header(c.bits, c.time_steps, c.batch_size, self.data.name, c.seed, topology.text, neuron)
+        return ScheduleWriter(schedule, header, topology.layers(), self.model.levels(), overwrite=overwrite)
+
     def _epoch(
-        self, epoch: int, writer: ScheduleWriter, progress: Progress | None, stop: Stop | None
+        self, epoch: int, writer: ScheduleWriter | None, progress: Progress | None, stop: Stop | None
     ) -> Epoch:
         order = self.rng.permutation(len(self.data.train_images))
         loss = right = changed = 0.0
@@ -136,16 +144,17 @@ class _Run:
             if stop is not None:
                 stop.check()
             own = order[batch * self.config.batch_size : (batch + 1) * self.config.batch_size]
-            step = self._step(epoch * self.batches + batch, own)
-            changed += writer.append(
-                self.model.levels(),
-                epoch=epoch,
-                batch=batch,
-                samples=len(own),
-                stage=stage_of(epoch, batch, self.batches),
-                loss=step.loss,
-                **_count(step.passed, self.model.topology.layers()),
-            )
+            step = self._step(epoch, batch, own)
+            if writer is not None:
+                changed += writer.append(
+                    self.model.levels(),
+                    epoch=epoch,
+                    batch=batch,
+                    samples=len(own),
+                    stage=stage_of(epoch, batch, self.batches),
+                    loss=step.loss,
+                    **_count(step.passed, self.model.topology.layers()),
+                )
             loss, right = loss + step.loss, right + step.right
             if progress is not None:
                 progress("training", epoch * self.batches + batch + 1, self.config.epochs * self.batches)
@@ -153,7 +162,7 @@ class _Run:
         weights = sum(info.size for info in self.model.topology.layers())
         return Epoch(loss / self.batches, right / samples, changed / (self.batches * weights))
 
-    def _step(self, index: int, own: NDArray[np.int64]) -> _Stepped:
+    def _step(self, epoch: int, batch: int, own: NDArray[np.int64]) -> _Stepped:
         """One forward pass, one backward pass, one update of the weights."""
         images = augment(
             self.data.train_images[own],
@@ -163,8 +172,8 @@ class _Run:
         )
         labels = torch.from_numpy(self.data.train_labels[own])
         for group in self.optimizer.param_groups:
-            group["lr"] = _cosine(self.config.learning_rate, index, self.config.epochs * self.batches)
-        passed = self.model(torch.from_numpy(np.ascontiguousarray(as_floats(images))))
+            group["lr"] = _cosine(self.config.learning_rate, epoch * self.batches + batch, self.config.epochs * self.batches)
+        passed = self.model(self.model.present(images, numbers=own, epoch=epoch + 1))
         loss = _loss(passed.logits, labels)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch

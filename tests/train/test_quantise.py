@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from quest_lab.train.neurons import fire_encoder, fire_quantised
+from quest_lab.train.neurons import fire_float, fire_quantised
 from quest_lab.train.quantise import initial_alpha, quantise_weights
 
 
@@ -113,7 +113,7 @@ def test_encoder_gradients_are_those_of_the_equations() -> None:
         u = h * (1 - fired)
     (torch.stack(out) * weight).sum().backward()
     single = torch.tensor(start, dtype=torch.float32, requires_grad=True)
-    (fire_encoder(single, 0.5, 4) * weight.float()).sum().backward()
+    (fire_float(single[None], 0.5, 4) * weight.float()).sum().backward()
     assert single.grad is not None
     assert current.grad is not None
     np.testing.assert_allclose(single.grad.numpy(), current.grad.numpy(), atol=1e-5)
