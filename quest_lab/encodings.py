@@ -10,12 +10,10 @@ is keyed by (seed, image, epoch, pixel, step): neither batches nor chunks change
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.errors import BadInput
-from quest_lab.seeds import Purpose, philox
 
 Floats32 = NDArray[np.float32]
 
@@ -42,23 +40,9 @@ def spike_train(
         for t, spikes in enumerate(out):
             spikes[...] = (first == t) & (images > 0)
         return out
+    from quest_lab.seeds import Purpose, bernoulli  # numba: only who draws pays for it
+
     flat = np.ascontiguousarray(images).reshape(len(images), -1)
     keys = numbers.astype(np.uint64) | (np.uint64(epoch) << np.uint64(32))
-    _bernoulli(flat, keys, np.uint64(seed), np.uint64(Purpose.ENCODING), out.reshape(time_steps, *flat.shape))
+    bernoulli(flat, keys, int(Purpose.ENCODING), seed, out.reshape(time_steps, *flat.shape))
     return out
-
-
-@nb.njit(cache=True)
-def _bernoulli(
-    images: Floats32, keys: NDArray[np.uint64], seed: np.uint64, purpose: np.uint64, out: Floats32
-) -> None:
-    """One draw of 32 bits a pixel and step: four steps to a word of the counter, so a spike depends on no T."""
-    steps, n, pixels = out.shape
-    for i in range(n):
-        for block in range((steps + 3) // 4):
-            for pixel in range(pixels):
-                event = np.uint64(block) * np.uint64(pixels) + np.uint64(pixel)
-                words = philox(keys[i], event, purpose, seed)
-                for j in range(min(4, steps - 4 * block)):
-                    chance = np.float64(words[j]) * 2.0**-32
-                    out[4 * block + j, i, pixel] = chance < images[i, pixel]

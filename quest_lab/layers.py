@@ -26,6 +26,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 KERNEL = 3
 MAX_BITS = 8
+ACCUMULATE_J = 0.9e-12  # an FP32 addition in 45 nm CMOS (DIET-SNN, arXiv 2008.03658)
 FP32 = 32  # "bits" of a network that is not quantised
 
 # vgg6: QUEST with widths assumed (not published). vgg8: NeuroSim's, as in Dhull et al. (TNNLS 2025). vgg9: Kim and

@@ -122,7 +122,9 @@ class Network:
     def check_integer(self, what: str) -> None:
         """Raise BadInput, naming `what`, unless the network is an integer one that memory cells can hold."""
         if self.bits == FP32:
-            raise BadInput(f"{what}: an FP32 network has no levels to write into cells; train with 2 to 8 bits")
+            raise BadInput(
+                f"{what}: an FP32 network has no levels to write into cells; train with 2 to 8 bits"
+            )
         if not self.integer:
             raise BadInput(
                 f"{what}: batch norm gives each channel its own scale, and with a {self.neuron} membrane it does not "
@@ -258,7 +260,9 @@ class Network:
         whole = layer.weights.dtype == np.int8 and layer.norm is None
         limit: float = integer_limit(self.theta, layer.alpha, self.bits) if whole else self.theta / scale
         charge = (
-            reset_charge(self.theta, layer.alpha, self.bits, self.neuron.leak) if whole else self.theta / scale
+            reset_charge(self.theta, layer.alpha, self.bits, self.neuron.leak)
+            if whole
+            else self.theta / scale
         )
         top = None if self.bits == FP32 else top_level(self.bits)
         return fire(current, self.neuron, limit=limit, charge=charge, top=top, whole=whole)
@@ -269,7 +273,9 @@ class Network:
         total = over_time(seen, layer.weights, self._sum_type(layer))
         limit = sum_limit(self.theta, level_scale(layer.alpha, self.bits) / self.neuron.unit, layer.norm)
         # of integers, those above the limit are those above its floor
-        return (total > np.floor(limit) if layer.weights.dtype == np.int8 else total > limit).astype(np.float32)
+        return (total > np.floor(limit) if layer.weights.dtype == np.int8 else total > limit).astype(
+            np.float32
+        )
 
     def _sum_type(self, layer: Layer) -> np.dtype[Any]:
         """Where the sums are exact; an analogue read-back is summed in float64, an FP32 network in float32."""

@@ -4,7 +4,8 @@ One HDF5 file, written while training and read while replaying, both in bounded 
 write one; the layout (version 1):
 
     attributes   format = "quest-lab-schedule", version, bits, time_steps, batch_size, dataset, seed,
-                 network (text), neuron (text; "if-hard" if missing), convention (text), status = "writing" | "complete" | "aborted"
+                 network (text), convention (text), status = "writing" | "complete" | "aborted";
+                 optional: neuron (text as in quest_lab.neurons, "if-hard" if missing)
     layers       table, one row per quantised layer: name, c_out, c_in, kh, kw, offset, taps_offset,
                  macs, neurons, inputs (see quest_lab.layers.LayerInfo)
     initial_levels, final_levels   int8 (weights,): flat, layer after layer, C order (c_out, c_in, kh, kw)

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from quest_lab import network as net
+from quest_lab.convolution import max_pool
 from quest_lab.errors import BadInput
 from quest_lab.layers import Topology
+from quest_lab.neurons import integer_limit
 
 
 def make(bits: int = 2, text: str = "3-4M-5-F", seed: int = 0, size: tuple[int, int] = (6, 6)) -> net.Network:
@@ -20,9 +22,7 @@ def make(bits: int = 2, text: str = "3-4M-5-F", seed: int = 0, size: tuple[int, 
     top = 2 ** (bits - 1) - 1
     pools = [block.pool for block in topology.blocks[1:]]
     layers = tuple(
-        net.Layer(
-            info, rng.integers(-top, top + 1, info.shape).astype(np.int8), 0.31 + 0.1 * i, pools[i]
-        )
+        net.Layer(info, rng.integers(-top, top + 1, info.shape).astype(np.int8), 0.31 + 0.1 * i, pools[i])
         for i, info in enumerate(topology.layers())
     )
     floats = lambda *shape: rng.normal(0, 0.5, shape).astype(np.float32)  # noqa: E731 - shorthand
@@ -118,7 +118,7 @@ def test_spike_and_tap_counts_are_those_of_the_spikes() -> None:
     (1.0, 0.875, 4, 9),  # scale 0.125: a tie at 8
 ])  # fmt: skip
 def test_the_threshold_excludes_ties(theta: float, alpha: float, bits: int, want: int) -> None:
-    assert net.integer_threshold(theta, alpha, bits) == want
+    assert integer_limit(theta, alpha, bits) + 1 == want
 
 
 def test_whole_read_back_weights_give_the_integer_network() -> None:
@@ -176,7 +176,7 @@ def test_images_of_another_size_are_refused() -> None:
 
 
 def test_an_odd_size_drops_its_last_row_when_pooled() -> None:
-    assert net.max_pool(np.arange(25.0).reshape(1, 5, 5, 1)).ravel().tolist() == [6, 8, 16, 18]
+    assert max_pool(np.arange(25.0).reshape(1, 5, 5, 1)).ravel().tolist() == [6, 8, 16, 18]
 
 
 def test_save_and_load_give_the_same_network(tmp_path: Path) -> None:
@@ -249,11 +249,6 @@ def test_accuracy_is_the_share_of_right_labels() -> None:
     labels = network.infer(images(8)).predictions.copy()
     labels[:2] = (labels[:2] + 1) % 3
     assert network.accuracy(images(8), labels) == 0.75
-
-
-def test_wide_layers_leave_float32_before_it_rounds() -> None:
-    assert net._exact_type(576, 7) == np.float32
-    assert net._exact_type(2**20, 127) == np.float64
 
 
 def test_a_network_is_never_changed_in_place() -> None:

@@ -36,7 +36,8 @@ def print_summary(trained: TrainResult, chips: Mapping[str, OnChip], validated: 
     rows = [*_per_chip(chips)]
     rows += [(name, percent(value), *blank) for name, value in _accuracies(validated)]
     print_table("What the demo found", ("", *(f"preset {name}" for name in chips)), rows, note=_note(chips))
-    print_rates(trained.schedule)
+    if trained.schedule is not None:
+        print_rates(trained.schedule)
     print(trained.agreement)
 
 

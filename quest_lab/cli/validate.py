@@ -35,6 +35,7 @@ def execute(
     log_wire: bool | None = None,
 ) -> Validation:
     network = Network.load(weights)
+    network.check_integer(str(weights))
     if dataset is not None and dataset != network.dataset:
         raise BadInput(f"{weights}: was trained on {network.dataset!r}, not {dataset!r}")
     images = load_dataset(network.dataset, data)

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from quest_lab.energy import Counts, count
+from quest_lab.layers import ACCUMULATE_J
+from quest_lab.neurons import Neuron
 from quest_lab.report import style
 from quest_lab.report.numbers import levels, percent, short
 from quest_lab.report.page import Block, Numbers, Picture, Section, Text
@@ -30,7 +32,8 @@ _RATES = (
 @dataclass(frozen=True)
 class History:
     """A training run, counted. `loss`, `changed` (share of weights) [step]; `epoch` [step]; the rates are of
-    each epoch: [epoch, layer]; `moves[stage, from, to]` over all steps and the stages 1 to 3.
+    each epoch: [epoch, layer]; `spikes` leaving and `operations_j` of an image in the last epoch, `memory_bits` of a
+    neuron: [layer]; `moves[stage, from, to]` over all steps and the stages 1 to 3.
     """
 
     bits: int
@@ -44,6 +47,9 @@ class History:
     rate_out: Floats
     sparsity: Floats
     aor: Floats
+    spikes: Floats
+    operations_j: Floats
+    memory_bits: Floats
     moves: NDArray[np.int64]
 
     @property
@@ -60,18 +66,26 @@ def load(path: str) -> History:
         counts = count(schedule)
         rows = [(s.epoch, s.loss, s.weight.size, s.spikes_in, s.spikes_out) for s in schedule]
         layers, bits, weights = schedule.layers, schedule.header.bits, schedule.weights
+        neuron = Neuron.parse(schedule.header.neuron)
     epoch, loss, changed, spikes_in, spikes_out = (np.array(column) for column in zip(*rows, strict=True))
     samples = _by_epoch(counts.samples[:, None], epoch)
     zero = 2 ** (bits - 1) - 1
     effective = counts.reads.sum(axis=2) - counts.reads[:, :, zero]
     last = np.flatnonzero(np.diff(epoch, append=epoch[-1] + 1))
     inputs, neurons, macs = (np.array([getattr(x, n) for x in layers]) for n in ("inputs", "neurons", "macs"))
+    rate_out, aor = (
+        _by_epoch(spikes_out, epoch) / (samples * neurons),
+        _by_epoch(effective, epoch) / (samples * macs),
+    )
     return History(
         bits, weights, [x.name for x in layers], epoch, counts.stage, loss, changed / weights,
         rate_in=_by_epoch(spikes_in, epoch) / (samples * inputs),
-        rate_out=_by_epoch(spikes_out, epoch) / (samples * neurons),
+        rate_out=rate_out,
         sparsity=counts.levels[last][:, :, zero] / counts.levels[last].sum(axis=2),
-        aor=_by_epoch(effective, epoch) / (samples * macs),
+        aor=aor,
+        spikes=rate_out[-1] * neurons,
+        operations_j=aor[-1] * macs * ACCUMULATE_J,
+        memory_bits=np.array([neuron.memory_bits(x, bits) / x.neurons for x in layers]),
         moves=_moves(counts),
     )  # fmt: skip
 
@@ -94,9 +108,9 @@ def section(source: Source, _files: Files) -> Section:
     out = Section(f"Training on {head.dataset} at {head.bits} bits ({source.path.name})")
     out.blocks.append(
         Text(
-            f"Network {head.network} (first convolution and last layer FP32), {weights} quantised weights, "
-            f"T = {head.time_steps} time steps, {steps} batches of {head.batch_size}, seed {head.seed}; "
-            f"{writes} weight changes. The schedule counts, in its own words: {convention}. T, network, epochs "
+            f"Network {head.network} (first convolution and last layer FP32), neurons {head.neuron}, "
+            f"{weights} quantised weights, T = {head.time_steps} time steps, {steps} batches of {head.batch_size}, "
+            f"seed {head.seed}; {writes} weight changes. The schedule counts, in its own words: {convention}. T, network, epochs "
             "and learning rate are this run's own: QUEST's are not recoverable."
         )
     )
@@ -161,13 +175,17 @@ def _pictures(history: History) -> list[Block]:
 
 def _table(history: History) -> Numbers:
     rows = [
-        (name, *(f"{getattr(history, key)[-1, i]:.3f}" for _, key in _RATES))
+        (name, *(f"{getattr(history, key)[-1, i]:.3f}" for _, key in _RATES), f"{history.spikes[i]:.0f}",
+         f"{1e9 * history.operations_j[i]:.3g}", f"{history.memory_bits[i]:.2f}")
         for i, name in enumerate(history.layers)
-    ]
-    header = ("layer", "R_in", "R_out", "sparsity", "AOR")
-    return Numbers(
-        f"Last epoch ({int(history.epoch[-1]) + 1})", header, rows, "Definitions as in the figure above."
+    ]  # fmt: skip
+    header = ("layer", "R_in", "R_out", "sparsity", "AOR", "spikes", "operations (nJ)", "memory (bits)")
+    note = (
+        "Definitions as in the figure above. Spikes leaving an image; operations of an image: AOR x MACs x "
+        f"{1e12 * ACCUMULATE_J:g} pJ, 45 nm CMOS (DIET-SNN), without the FP32 layers and without the cells' energy; "
+        "memory: what a neuron stores from step to step."
     )
+    return Numbers(f"Last epoch ({int(history.epoch[-1]) + 1})", header, rows, note)
 
 
 def _training(history: History) -> Figure:

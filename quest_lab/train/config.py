@@ -32,10 +32,11 @@ class TrainConfig:
 
     `network` by name or spelled, as in quest_lab.layers; `neuron` as in quest_lab.neurons, `encoding` as in
     quest_lab.encodings; `bits` of weights and membranes, 32 for an FP32 network; `batch_norm` after every
-    convolution, an experiment: only with neuron mfp does an integer network come out. `learning_rate` of Adam, falling by a cosine; `shift_pixels`
-    largest random translation of a training image, `flip` mirrors half of them; `threads` of torch, fixed
-    because float sums, hence trained weights, depend on it; one is enough for digits, and two on a busy
-    two-core machine wait for each other; larger networks want every free core.
+    convolution, an experiment: only with neuron mfp does an integer network come out.
+    `learning_rate` of Adam, falling by a cosine; `shift_pixels` largest random translation of a training image,
+    `flip` mirrors half of them; `threads` of torch, fixed because float sums, hence trained weights, depend on it;
+    one is enough for digits, and two on a busy two-core machine wait for each other; larger networks want every
+    free core.
     """
 
     bits: int = 2

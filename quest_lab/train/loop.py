@@ -172,7 +172,9 @@ class _Run:
         )
         labels = torch.from_numpy(self.data.train_labels[own])
         for group in self.optimizer.param_groups:
-            group["lr"] = _cosine(self.config.learning_rate, epoch * self.batches + batch, self.config.epochs * self.batches)
+            group["lr"] = _cosine(
+                self.config.learning_rate, epoch * self.batches + batch, self.config.epochs * self.batches
+            )
         passed = self.model(self.model.present(images, numbers=own, epoch=epoch + 1))
         loss = _loss(passed.logits, labels)
         self.optimizer.zero_grad()

@@ -42,9 +42,9 @@ def _quantised_forward(current: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
         return steps.quantised_forward(current, rule)
     current = current.contiguous()
     h, spikes = torch.empty_like(current), torch.empty_like(current)
-    numbers = (np.float32(n) for n in (rule.limit, rule.charge, rule.top, rule.leak))
     kernels.quantised_forward(
-        _flat(current), *numbers, rule.soft, rule.whole, _flat(h), _flat(spikes)
+        _flat(current), np.float32(rule.limit), np.float32(rule.charge), np.float32(rule.top),
+        np.float32(rule.leak), rule.soft, rule.whole, _flat(h), _flat(spikes),
     )  # fmt: skip
     return h, spikes
 
@@ -53,10 +53,10 @@ def _quantised_backward(grad: Tensor, h: Tensor, rule: Rule) -> tuple[Tensor, Te
     if h.device.type != "cpu":
         return steps.quantised_backward(grad, h, rule)
     out = torch.empty_like(h)
-    numbers = (np.float32(n) for n in (rule.limit, rule.charge, rule.top, rule.leak))
     slope = kernels.quantised_backward(
-        _flat(grad), _flat(h), *numbers, rule.soft, np.float32(rule.scale), np.float32(rule.theta), _flat(out)
-    )
+        _flat(grad), _flat(h), np.float32(rule.limit), np.float32(rule.charge), np.float32(rule.top),
+        np.float32(rule.leak), rule.soft, np.float32(rule.scale), np.float32(rule.theta), _flat(out),
+    )  # fmt: skip
     return out, torch.tensor(slope)
 
 
@@ -83,9 +83,7 @@ class FloatNeurons(torch.autograd.Function):
         return out, None, None, None
 
 
-def float_membranes(
-    current: Tensor, theta: float, time_steps: int, neuron: Neuron
-) -> tuple[Tensor, Tensor]:
+def float_membranes(current: Tensor, theta: float, time_steps: int, neuron: Neuron) -> tuple[Tensor, Tensor]:
     """Membranes before firing and spikes, (T, ...), of FP32 neurons."""
     if current.device.type != "cpu":
         return steps.float_forward(current, theta, time_steps, neuron.leak, neuron.soft)

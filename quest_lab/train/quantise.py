@@ -22,5 +22,9 @@ def quantise_weights(weights: Tensor, alpha: Tensor, bits: int) -> Tensor:
 
 
 def initial_alpha(weights: Tensor, bits: int) -> float:
-    """MINT's start: 2 mean|w| / sqrt(top); about half of the levels are then 0 at 2 bits."""
-    return 2.0 * float(weights.detach().abs().mean()) / math.sqrt(top_level(bits))
+    """MINT's start: 2 mean|w| / sqrt(top); about half of the levels are then 0 at 2 bits.
+
+    Beyond 4 bits that clamps nearly every weight and the layer falls silent: there 2 mean|w| (ours).
+    """
+    start = 2.0 * float(weights.detach().abs().mean())
+    return start / math.sqrt(top_level(bits)) if bits <= 4 else start

@@ -51,7 +51,9 @@ def quantised_backward(grad: Tensor, h: Tensor, rule: Rule) -> tuple[Tensor, Ten
     return out, slope
 
 
-def float_forward(current: Tensor, theta: float, steps: int, leak: float, soft: bool) -> tuple[Tensor, Tensor]:
+def float_forward(
+    current: Tensor, theta: float, steps: int, leak: float, soft: bool
+) -> tuple[Tensor, Tensor]:
     """h and spikes (T, ...) of FP32 neurons from currents (T, ...), or (1, ...) at each step."""
     h: list[Tensor] = []
     u = torch.zeros_like(current[0])

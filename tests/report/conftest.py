@@ -93,8 +93,7 @@ def random_network() -> Network:
     rng = np.random.default_rng(3)
     topology = Topology.parse(NETWORK, (1, 6, 6), 3)
     layers = tuple(
-        Layer(info, rng.integers(-1, 2, info.shape).astype(np.int8), 0.3, False)
-        for info in topology.layers()
+        Layer(info, rng.integers(-1, 2, info.shape).astype(np.int8), 0.3, False) for info in topology.layers()
     )
     random = {
         name: rng.normal(0, 0.5, shape).astype(np.float32)
