@@ -16,7 +16,9 @@ def _images() -> np.ndarray:
 
 
 def _rate(images: np.ndarray, numbers: np.ndarray = NUMBERS, steps: int = 4, **keys: int) -> np.ndarray:
-    return spike_train(images, "rate", steps, seed=keys.get("seed", 3), numbers=numbers, epoch=keys.get("epoch", 0))
+    return spike_train(
+        images, "rate", steps, seed=keys.get("seed", 3), numbers=numbers, epoch=keys.get("epoch", 0)
+    )
 
 
 def test_a_pixel_spikes_with_its_intensity_as_probability() -> None:
@@ -29,7 +31,9 @@ def test_a_pixel_spikes_with_its_intensity_as_probability() -> None:
 
 def test_spikes_depend_on_the_images_number_alone() -> None:
     images, whole = _images(), _rate(_images())
-    assert np.array_equal(np.concatenate([_rate(images[i : i + 1], NUMBERS[i : i + 1]) for i in range(6)], 1), whole)
+    assert np.array_equal(
+        np.concatenate([_rate(images[i : i + 1], NUMBERS[i : i + 1]) for i in range(6)], 1), whole
+    )
     assert np.array_equal(_rate(images[::-1], NUMBERS[::-1]), whole[:, ::-1])
     assert np.array_equal(_rate(images, steps=7)[:4], whole)
 

@@ -110,8 +110,8 @@ def section(source: Source, _files: Files) -> Section:
         Text(
             f"Network {head.network} (first convolution and last layer FP32), neurons {head.neuron}, "
             f"{weights} quantised weights, T = {head.time_steps} time steps, {steps} batches of {head.batch_size}, "
-            f"seed {head.seed}; {writes} weight changes. The schedule counts, in its own words: {convention}. T, network, epochs "
-            "and learning rate are this run's own: QUEST's are not recoverable."
+            f"seed {head.seed}; {writes} weight changes. The schedule counts, in its own words: {convention}. T, "
+            "network, epochs and learning rate are this run's own: QUEST's are not recoverable."
         )
     )
     if steps == 0:

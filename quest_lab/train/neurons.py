@@ -19,6 +19,8 @@ from quest_lab.neurons import IF_HARD, Neuron
 from quest_lab.train import kernels, steps
 from quest_lab.train.rule import Rule
 
+KERNEL_DEVICE = "cpu"  # where numba's kernels run
+
 
 class QuantisedNeurons(torch.autograd.Function):
     """Spikes (T, ...) of currents (T, ...) in levels of alpha / top; see `fire_quantised`."""
@@ -38,7 +40,7 @@ class QuantisedNeurons(torch.autograd.Function):
 
 
 def _quantised_forward(current: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
-    if current.device.type != "cpu":
+    if current.device.type != KERNEL_DEVICE:
         return steps.quantised_forward(current, rule)
     current = current.contiguous()
     h, spikes = torch.empty_like(current), torch.empty_like(current)
@@ -50,7 +52,7 @@ def _quantised_forward(current: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
 
 
 def _quantised_backward(grad: Tensor, h: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
-    if h.device.type != "cpu":
+    if h.device.type != KERNEL_DEVICE:
         return steps.quantised_backward(grad, h, rule)
     out = torch.empty_like(h)
     slope = kernels.quantised_backward(
@@ -74,7 +76,7 @@ class FloatNeurons(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (h,) = ctx.saved_tensors
         leak, soft = ctx.neuron.leak, ctx.neuron.soft
-        if h.device.type != "cpu":
+        if h.device.type != KERNEL_DEVICE:
             return steps.float_backward(grads[0], h, ctx.theta, leak, soft, ctx.rows), None, None, None
         out = h.new_empty((ctx.rows, *h.shape[1:]))
         kernels.float_backward(
@@ -85,7 +87,7 @@ class FloatNeurons(torch.autograd.Function):
 
 def float_membranes(current: Tensor, theta: float, time_steps: int, neuron: Neuron) -> tuple[Tensor, Tensor]:
     """Membranes before firing and spikes, (T, ...), of FP32 neurons."""
-    if current.device.type != "cpu":
+    if current.device.type != KERNEL_DEVICE:
         return steps.float_forward(current, theta, time_steps, neuron.leak, neuron.soft)
     h = current.new_empty((time_steps, *current.shape[1:]))
     spikes = torch.empty_like(h)
