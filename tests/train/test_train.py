@@ -188,7 +188,15 @@ def test_an_existing_output_is_kept_unless_told(tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [({"bits": 1}, "bits=1"), ({"epochs": 0}, "epochs=0"), ({"learning_rate": -1.0}, "learning_rate=-1.0")],
+    [
+        ({"bits": 1}, "bits=1: want 2 to 8, or 32 for an FP32"),
+        ({"bits": 16}, "bits=16"),
+        ({"neuron": "rf"}, "neuron='rf'"),
+        ({"encoding": "x"}, "encoding='x'"),
+        ({"network": "vgg7"}, "names are vgg6, vgg8"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"learning_rate": -1.0}, "learning_rate=-1.0"),
+    ],
 )
 def test_a_bad_config_is_refused(bad: dict[str, float], message: str) -> None:
     with pytest.raises(BadInput, match=message):
