@@ -255,7 +255,8 @@ def train_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a spiking network; write weights and schedule."""
-    from quest_lab.cli.train import configured, run
+    from quest_lab.cli.train import run
+    from quest_lab.train.configfile import configured
 
     options = {
         "dataset": dataset.value,

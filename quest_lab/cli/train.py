@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,17 +13,10 @@ from quest_lab.network import Network
 from quest_lab.schedule import Schedule, Step
 from quest_lab.session import Stop, stop_on_signals
 from quest_lab.train.config import TrainConfig, TrainResult
-from quest_lab.train.configfile import read_config
 
 
 def run(*, out: Path, config: TrainConfig, data: Path | None, overwrite: bool) -> None:
     print_training(execute(out=out, config=config, data=data, overwrite=overwrite))
-
-
-def configured(path: Path | None, given: dict[str, Any]) -> TrainConfig:
-    """The settings of a file, if any, and over them those `given` on the command line."""
-    told = {} if path is None else read_config(path)
-    return TrainConfig(**told | given)
 
 
 def execute(*, out: Path, config: TrainConfig, data: Path | None, overwrite: bool) -> TrainResult:

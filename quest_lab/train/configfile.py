@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from quest_lab.train.config import TrainConfig
 _KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Settings of the file by name. Raises BadInput: missing, no TOML, an unknown key, a value of another kind."""
+def read_config(path: Path) -> TrainConfig:
+    """The settings of the file. Raises BadInput: missing, no TOML, an unknown key, a value that cannot be."""
     try:
         told = tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
@@ -27,4 +27,12 @@ def read_config(path: Path) -> dict[str, Any]:
             raise BadInput(f"{path}: {name}={value!r}: unknown key; known here: {', '.join(kinds)}")
         if type(value) not in _KINDS[kinds[name]]:
             raise BadInput(f"{path}: {name}={value!r}: want {kinds[name]}")
-    return told
+    try:
+        return TrainConfig(**told)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+
+
+def configured(path: Path | None, given: dict[str, Any]) -> TrainConfig:
+    """The settings of a file, if any, and over them those `given` on the command line. Raises BadInput."""
+    return replace(TrainConfig() if path is None else read_config(path), **given)

@@ -69,7 +69,7 @@ def test_an_fp32_network_trains_without_a_schedule(tmp_path: Path, digits: Datas
     assert done.schedule is None
     assert not (tmp_path / "s.h5").exists()
     assert not network.integer
-    assert done.test_accuracy > 0.3
+    assert done.history[2].loss < done.history[0].loss
     # float sums in another order: a spike right at the threshold may fall either way
     assert sum(done.agreement.layer_differences) <= 1e-4 * done.agreement.layer_spikes
 
@@ -132,7 +132,7 @@ def test_sums_that_float32_could_round_are_refused() -> None:
 def test_a_config_file_has_the_fields_by_name(tmp_path: Path) -> None:
     path = tmp_path / "net.toml"
     path.write_text('network = "vgg6"\nbits = 3\nlearning_rate = 1\nneuron = "mfp-2"\nbatch_norm = true\n')
-    want = {"network": "vgg6", "bits": 3, "learning_rate": 1, "neuron": "mfp-2", "batch_norm": True}
+    want = TrainConfig(network="vgg6", bits=3, learning_rate=1.0, neuron="mfp-2", batch_norm=True)
     assert read_config(path) == want
 
 
@@ -141,6 +141,7 @@ def test_a_config_file_has_the_fields_by_name(tmp_path: Path) -> None:
     ('bits = "2"', "bits='2': want int"),
     ("flip = 1", "flip=1: want bool"),
     ("bits = 2.0", r"bits=2\.0: want int"),
+    ("bits = 9", "bits=9: want 2 to 8"),
     ("bits =", "no TOML"),
 ])  # fmt: skip
 def test_a_wrong_config_file_is_refused_by_name_and_key(tmp_path: Path, text: str, message: str) -> None:
