@@ -222,11 +222,12 @@ class Network:
     def propagate(self, encoder_spikes: Array) -> Inference:
         """Run the quantised layers and the head on spikes (T, N, channels, height, width) of the encoder."""
         spikes = self._encoder_pooled(encoder_spikes)
+        reads = self.neuron.reads(self.time_steps)
         taps, entering, leaving = [], [], []
         for layer in self.layers:
             spikes = _entering(layer, spikes)
             counts = _places(spikes)
-            taps.append(tap_counts(counts, layer.info.shape[2:]).ravel())
+            taps.append(tap_counts(np.tensordot(reads, counts, 1), layer.info.shape[2:]).ravel())
             fired = self.fire(layer, spikes)
             entering.append(counts.sum())
             leaving.append(_places(fired).sum())
@@ -257,25 +258,22 @@ class Network:
         scale = level_scale(layer.alpha, self.bits)
         if layer.norm is not None:
             current = (layer.norm[0] * current + layer.norm[1]) / scale
-        whole = layer.weights.dtype == np.int8 and layer.norm is None
-        limit: float = integer_limit(self.theta, layer.alpha, self.bits) if whole else self.theta / scale
-        charge = (
-            reset_charge(self.theta, layer.alpha, self.bits, self.neuron.leak)
-            if whole
-            else self.theta / scale
-        )
         top = None if self.bits == FP32 else top_level(self.bits)
-        return fire(current, self.neuron, limit=limit, charge=charge, top=top, whole=whole)
+        if layer.weights.dtype != np.int8 or layer.norm is not None:
+            real = self.theta / scale
+            return fire(current, self.neuron, limit=real, charge=real, top=top, whole=False)
+        limit = integer_limit(self.theta, layer.alpha, self.bits)
+        charge = reset_charge(self.theta, layer.alpha, self.bits, self.neuron.leak)
+        return fire(current, self.neuron, limit=limit, charge=charge, top=top, whole=True)
 
     def _fire_memory_free(self, layer: Layer, spikes: Array) -> Array:
         """Each step from the last spikes of the inputs alone: they are weighed, then summed once."""
         seen = np.tensordot(self.neuron.mixing(self.time_steps), spikes, 1)
         total = over_time(seen, layer.weights, self._sum_type(layer))
         limit = sum_limit(self.theta, level_scale(layer.alpha, self.bits) / self.neuron.unit, layer.norm)
-        # of integers, those above the limit are those above its floor
-        return (total > np.floor(limit) if layer.weights.dtype == np.int8 else total > limit).astype(
-            np.float32
-        )
+        if layer.weights.dtype == np.int8:
+            limit = np.floor(limit)  # the same for integers
+        return (total > limit).astype(np.float32)
 
     def _sum_type(self, layer: Layer) -> np.dtype[Any]:
         """Where the sums are exact; an analogue read-back is summed in float64, an FP32 network in float32."""
@@ -304,8 +302,8 @@ def _per_channel(values: Floats32) -> Floats32:
 
 
 def _places(spikes: Array) -> Counts:
-    """Spike counts per (channel, row, column), exact: each is at most T x N, far below 2**24."""
-    return to_first(spikes.sum((0, 1))).astype(np.int64)
+    """Spike counts per (step, channel, row, column), exact: each is at most N, far below 2**24."""
+    return to_first(spikes.sum(1)).astype(np.int64)
 
 
 def _entering(layer: Layer, spikes: Array) -> Array:

@@ -7,7 +7,8 @@ rounded to the levels of the weights, half to even.
 `mfp-K` is MFP-style (after MFP-QSNN, arXiv 2503.00040, whose equations are not public; built from the parallel
 spiking neuron, Fang et al. 2023): no reset and no membrane, H[t] = sum over j < K of 2**-j I[t - j]. I is linear in
 the spikes that enter, so a neuron needs nothing but the last K of its inputs' spike bits; in training it is one
-lower-triangular T x T product. Everything is multiplied by 2**(K-1), so that integers stay integers.
+lower-triangular T x T product. Everything is multiplied by 2**(K-1), so that integers stay integers. The price of no
+membrane: a weight is read again at each of the K steps that see a spike.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ class Neuron:
         lag = np.subtract.outer(np.arange(time_steps), np.arange(time_steps))
         seen = (lag >= 0) & (lag < self.history)
         return np.where(seen, self.unit * 0.5 ** np.maximum(lag, 0), 0.0).astype(np.float32)
+
+    def reads(self, time_steps: int) -> NDArray[np.int64]:
+        """How often a weight is read for a spike of each step, (T,): once, or while a memory-free neuron sees it."""
+        left = time_steps - np.arange(time_steps, dtype=np.int64)
+        return np.minimum(left, max(self.history, 1))
 
     def memory_bits(self, layer: LayerInfo, bits: int) -> int:
         """Bits that a layer stores from step to step: its membranes, or the spikes that its inputs gave before."""

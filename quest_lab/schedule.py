@@ -14,7 +14,8 @@ write one; the layout (version 1):
         epoch, batch, samples   int32    batch counts from 0 in its epoch
         stage       int8   0 none, 1 early, 2 middle, 3 final of the first epoch (see `stage_of`)
         loss        float32
-        taps        int64 (steps, total_taps): spikes that met each tap (c_in, kh, kw), layer after layer
+        taps        int64 (steps, total_taps): spikes that met each tap (c_in, kh, kw), layer after layer;
+                    with memory-free neurons (mfp) once for each time step that sees the spike
         spikes_in, spikes_out   int64 (steps, layers): spikes entering and leaving each layer
     writes/      one row per changed weight: weight uint32, old int8, new int8
 

@@ -208,9 +208,10 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _count(passed: Passed, infos: tuple[LayerInfo, ...]) -> dict[str, Counts]:
-    """Exact tap and spike counts of a forward pass: a place has at most T x B < 2**24."""
+    """Exact tap and spike counts of a forward pass: a place has at most B < 2**24 a step."""
     entering = [_places(spikes) for spikes in passed.entering]
-    taps = [tap_counts(c, info.shape[2:]).ravel() for c, info in zip(entering, infos, strict=True)]
+    reads = [np.tensordot(passed.reads, counts, 1) for counts in entering]
+    taps = [tap_counts(c, info.shape[2:]).ravel() for c, info in zip(reads, infos, strict=True)]
     return {
         "taps": np.concatenate(taps),
         "spikes_in": np.array([c.sum() for c in entering]),
@@ -219,6 +220,6 @@ def _count(passed: Passed, infos: tuple[LayerInfo, ...]) -> dict[str, Counts]:
 
 
 def _places(spikes: Tensor) -> Counts:
-    """Spikes per (channel, row, column) of spikes (T, B, channel, row, column)."""
-    counts: Counts = spikes.detach().flatten(0, 1).sum(0).to(torch.int64).cpu().numpy()
+    """Spikes per (step, channel, row, column) of spikes (T, B, channel, row, column)."""
+    counts: Counts = spikes.detach().sum(1).to(torch.int64).cpu().numpy()
     return counts

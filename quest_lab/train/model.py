@@ -27,11 +27,15 @@ _EXACT = 2**24  # float32 holds all integers below
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """One forward pass: logits (T, B, classes), and spikes (T, B, ...) entering and leaving each layer."""
+    """One forward pass: logits (T, B, classes), and spikes (T, B, ...) entering and leaving each layer.
+
+    `reads` (T,): how often a weight is read for a spike of each step.
+    """
 
     logits: Tensor
     entering: list[Tensor]
     leaving: list[Tensor]
+    reads: NDArray[np.int64]
 
 
 class SpikingLayer(nn.Module):
@@ -173,7 +177,8 @@ class SpikingVGG(nn.Module):
             after.append(layer(spikes))
             spikes = self._pool(after[-1], i + 1)
         features = spikes.flatten(2) if self.topology.flatten else spikes.mean((3, 4))
-        return Passed(F.linear(features, self.head_weight, self.head_bias), before, after)
+        logits = F.linear(features, self.head_weight, self.head_bias)
+        return Passed(logits, before, after, self.neuron.reads(self.config.time_steps))
 
     def _pool(self, spikes: Tensor, block: int) -> Tensor:
         if not self.topology.blocks[block].pool:
