@@ -29,9 +29,9 @@ MAX_BITS = 8
 ACCUMULATE_J = 0.9e-12  # an FP32 addition in 45 nm CMOS (DIET-SNN, arXiv 2008.03658)
 FP32 = 32  # "bits" of a network that is not quantised
 
-# vgg6: QUEST with widths assumed (not published). vgg8: NeuroSim's, as in Dhull et al. (TNNLS 2025). vgg9: Kim and
-# Panda's (BNTT, Front. Neurosci. 2021). vgg16: Simonyan and Zisserman's convolutions with one linear layer, as usual
-# for CIFAR-10.
+# vgg6: QUEST, with widths assumed (not published). vgg8: NeuroSim's, as in Dhull et al. (TNNLS 2025). vgg9: Kim and
+# Panda's (BNTT, Front. Neurosci. 2021), whose pooling is an average. vgg16: Simonyan and Zisserman's convolutions with
+# one linear layer, as usual for CIFAR-10.
 NETWORKS = {
     "vgg6": "64-64M-128-128M-256-256-A",
     "vgg8": "128-128M-256-256M-512-512M-F-L1024",
