@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from quest_lab.errors import BadInput
 from quest_lab.layers import Counts, LayerInfo, Levels, reads_by_level
 from quest_lab.schedule_check import check_contents
+from quest_lab.schedule_resume import levels_after
 from quest_lab.schedule_writer import (
     CONVENTION,
     FLUSH_STEPS,
@@ -162,13 +163,7 @@ class Schedule:
 
     def levels_at(self, step: int) -> Levels:
         """Levels (weights,) after `step` steps: 0 gives the initial ones, `steps` the final ones."""
-        end = int(self._ends[step])
-        levels = self.initial_levels.copy()
-        for start in range(0, end, FLUSH_WRITES):
-            own = slice(start, min(end, start + FLUSH_WRITES))
-            weight, last = np.unique(self._file["writes/weight"][own][::-1], return_index=True)
-            levels[weight] = self._file["writes/new"][own][::-1][last]
-        return levels
+        return levels_after(self._file, int(self._ends[step]))
 
     def reads_by_level(self, layer: LayerInfo, taps: Counts, levels: Levels) -> Counts:
         """Reads N_v of one layer's weights by level, shape (2**bits - 1,), from the flat arrays; exact."""

@@ -250,13 +250,38 @@ def train_command(
     shift_pixels: Annotated[
         int, typer.Option("--shift", min=0, help="Largest random shift of an image, in pixels.")
     ] = TRAINING.shift_pixels,
-    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the images.")] = TRAINING.flip,
+    flip: Annotated[
+        bool, typer.Option("--flip/--no-flip", help="Mirror half of the images.")
+    ] = TRAINING.flip,
+    decay: Annotated[
+        str, typer.Option(help="How the learning rate falls: cosine, or steps (a tenth at 50 % and at 75 %).")
+    ] = TRAINING.decay,
+    hysteresis: Annotated[
+        float,
+        typer.Option(help="Levels beyond a boundary at which a weight changes its level: fewer writes."),
+    ] = TRAINING.hysteresis,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = TRAINING.threads,
+    device: Annotated[str, typer.Option(help="auto (CUDA if there), cpu or cuda.")] = TRAINING.device,
     seed: Seed = TRAINING.seed,
+    energy: Annotated[
+        Path | None,
+        typer.Option(help="Run file of `characterize`: energies on that chip.", metavar="RUN.h5"),
+    ] = None,
+    states: States = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from DIR/checkpoint.h5, killed or stopped.")
+    ] = False,
+    checkpoint_steps: Annotated[
+        int, typer.Option(min=1, help="Steps between checkpoints; there is one after every epoch too.")
+    ] = 500,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Log for TensorBoard too (pip install tensorboard).")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a spiking network; write weights and schedule."""
+    """Train a spiking network; write weights and schedule. What is not said is the data set's recipe."""
     from quest_lab.cli.train import run
-    from quest_lab.train.configfile import configured
+    from quest_lab.cli.trainoptions import Options, settings
 
     options = {
         "dataset": dataset.value,
@@ -271,10 +296,20 @@ def train_command(
         "learning_rate": learning_rate,
         "shift_pixels": shift_pixels,
         "flip": flip,
+        "decay": decay,
+        "hysteresis": hysteresis,
+        "threads": threads,
+        "device": device,
         "seed": seed,
     }
     given = {name: value for name, value in options.items() if _given(context, name)}
-    run(out=out, config=configured(config, given), data=data, overwrite=overwrite)
+    run(
+        out=out,
+        config=settings(out, config, given, resume=resume),
+        data=data,
+        overwrite=overwrite,
+        options=Options(energy, _parsed(states), resume, checkpoint_steps, tensorboard),
+    )
 
 
 def _given(context: typer.Context, name: str) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 
 from quest_lab.characterization import Characterization
 from quest_lab.cli.common import energy, percent, print_table
+from quest_lab.cli.rates import print_rates
 from quest_lab.cli.replay import Replayed
-from quest_lab.cli.train import print_rates
 from quest_lab.mapping import in_chip_states
 from quest_lab.protocols.validate import Validation
 from quest_lab.ranking import Ranking

@@ -11,14 +11,14 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from quest_lab.energy import Counts, count
 from quest_lab.layers import ACCUMULATE_J
 from quest_lab.neurons import Neuron
-from quest_lab.report import style
+from quest_lab.report import frozen, style
 from quest_lab.report.numbers import levels, percent, short
 from quest_lab.report.page import Block, Numbers, Picture, Section, Text
 from quest_lab.report.sources import Files, Source
 from quest_lab.schedule import STAGES, Schedule
+from quest_lab.taps import TapLevels
 
 Floats = NDArray[np.float64]
 _RATES = (
@@ -61,43 +61,50 @@ class History:
 
 
 def load(path: str) -> History:
-    """Stream the schedule twice: for its counts, then for its spikes and losses."""
+    """Stream the schedule once; memory grows with steps and epochs, not with weights or levels."""
     with Schedule.open(path) as schedule:
-        counts = count(schedule)
-        rows = [(s.epoch, s.loss, s.weight.size, s.spikes_in, s.spikes_out) for s in schedule]
-        layers, bits, weights = schedule.layers, schedule.header.bits, schedule.weights
+        bits, weights, layers = schedule.header.bits, schedule.weights, schedule.layers
         neuron = Neuron.parse(schedule.header.neuron)
-    epoch, loss, changed, spikes_in, spikes_out = (np.array(column) for column in zip(*rows, strict=True))
-    samples = _by_epoch(counts.samples[:, None], epoch)
-    zero = 2 ** (bits - 1) - 1
-    effective = counts.reads.sum(axis=2) - counts.reads[:, :, zero]
+        now = TapLevels(layers, schedule.initial_levels, bits)
+        moves = np.zeros((4, now.levels, now.levels), np.int64)
+        steps: list[tuple[float, ...]] = []
+        counts: list[tuple[NDArray[np.int64], ...]] = []
+        zeros: list[NDArray[np.float64]] = []
+        for step in schedule:
+            reads = now.reads(step.taps)
+            moved = now.write(step.weight, step.old, step.new).sum(axis=0)
+            moves[0] += moved
+            if step.stage:
+                moves[step.stage] += moved
+            held = now.weights()
+            steps.append((step.epoch, step.stage, step.loss, step.weight.size, step.samples))
+            counts.append((step.spikes_in, step.spikes_out, reads.sum(axis=1) - reads[:, now.top]))
+            zeros.append(held[:, now.top] / held.sum(axis=1))
+    epoch, stage, loss, changed, samples = (np.array(column) for column in zip(*steps, strict=True))
+    spikes_in, spikes_out, effective = (np.array(column) for column in zip(*counts, strict=True))
+    seen = _by_epoch(samples[:, None], epoch)
     last = np.flatnonzero(np.diff(epoch, append=epoch[-1] + 1))
     inputs, neurons, macs = (np.array([getattr(x, n) for x in layers]) for n in ("inputs", "neurons", "macs"))
     rate_out, aor = (
-        _by_epoch(spikes_out, epoch) / (samples * neurons),
-        _by_epoch(effective, epoch) / (samples * macs),
+        _by_epoch(spikes_out, epoch) / (seen * neurons),
+        _by_epoch(effective, epoch) / (seen * macs),
     )
     return History(
-        bits, weights, [x.name for x in layers], epoch, counts.stage, loss, changed / weights,
-        rate_in=_by_epoch(spikes_in, epoch) / (samples * inputs),
+        bits, weights, [x.name for x in layers], epoch, stage, loss, changed / weights,
+        rate_in=_by_epoch(spikes_in, epoch) / (seen * inputs),
         rate_out=rate_out,
-        sparsity=counts.levels[last][:, :, zero] / counts.levels[last].sum(axis=2),
+        sparsity=np.array(zeros)[last],
         aor=aor,
         spikes=rate_out[-1] * neurons,
         operations_j=aor[-1] * macs * ACCUMULATE_J,
         memory_bits=np.array([neuron.memory_bits(x, bits) / x.neurons for x in layers]),
-        moves=_moves(counts),
+        moves=moves,
     )  # fmt: skip
 
 
 def _by_epoch(values: NDArray[np.int64], epoch: NDArray[np.int64]) -> NDArray[np.int64]:
     starts = np.flatnonzero(np.diff(epoch, prepend=epoch[0] - 1))
     return np.add.reduceat(values, starts, axis=0)
-
-
-def _moves(counts: Counts) -> NDArray[np.int64]:
-    chip = counts.transitions.sum(axis=1)
-    return np.stack([chip.sum(axis=0)] + [chip[counts.stage == s].sum(axis=0) for s in (1, 2, 3)])
 
 
 def section(source: Source, _files: Files) -> Section:
@@ -119,8 +126,22 @@ def section(source: Source, _files: Files) -> Section:
         return out
     history = load(str(source.path))
     out = replace(out, finding=_finding(history))
-    out.blocks.extend([*_pictures(history), _table(history)])
+    out.blocks.extend([*_pictures(history), _table(history), *_frozen(source)])
     return out
+
+
+def _frozen(source: Source) -> list[Block]:
+    found = frozen.load(source.path)
+    if not found.states:
+        return []
+    caption = (
+        f"Level of {len(found.layer_of)} weights, drawn at random from all layers, after every batch of the stages of "
+        "the first epoch: a row that keeps its colour is a frozen weight. White lines part the layers."
+    )
+    picture = Picture(
+        "states", "States of sampled weights, batch by batch", caption, partial(frozen.draw, found)
+    )
+    return [picture, frozen.table(found)]
 
 
 def _finding(history: History) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,9 @@ from quest_lab.encodings import DIRECT, check_encoding
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, MAX_BITS, parse_blocks
 from quest_lab.neurons import Neuron
+from quest_lab.train.history import Epoch
+
+_WORDS = {"decay": ("cosine", "steps"), "device": ("auto", "cpu", "cuda")}
 
 
 class Progress(Protocol):
@@ -33,10 +37,12 @@ class TrainConfig:
     `network` by name or spelled, as in quest_lab.layers; `neuron` as in quest_lab.neurons, `encoding` as in
     quest_lab.encodings; `bits` of weights and membranes, 32 for an FP32 network; `batch_norm` after every
     convolution, an experiment: only with neuron mfp does an integer network come out.
-    `learning_rate` of Adam, falling by a cosine; `shift_pixels` largest random translation of a training image,
-    `flip` mirrors half of them; `threads` of torch, fixed because float sums, hence trained weights, depend on it;
-    one is enough for digits, and two on a busy two-core machine wait for each other; larger networks want every
-    free core.
+    `learning_rate` of Adam, which falls by `decay`: a cosine, or "steps" to a tenth at half and again at three
+    quarters of the run (QUEST); `shift_pixels` largest random translation of a training image, `flip` mirrors half
+    of them; `threads` of torch, fixed because float sums, hence trained weights, depend on it; one is enough for
+    digits, and two on a busy two-core machine wait for each other; larger networks want every free core; `device`
+    auto (CUDA if there), cpu or cuda. `hysteresis`: levels beyond a rounding boundary at which a weight changes its
+    level, below 1/2.
     """
 
     bits: int = 2
@@ -55,10 +61,16 @@ class TrainConfig:
     shift_pixels: int = 1
     flip: bool = False
     threads: int = 1
+    decay: str = "cosine"
+    device: str = "auto"
+    hysteresis: float = 0.0
 
     def __post_init__(self) -> None:
         if not (2 <= self.bits <= MAX_BITS or self.bits == FP32):
             raise BadInput(f"bits={self.bits}: want 2 to {MAX_BITS}, or {FP32} for an FP32 network")
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                raise BadInput(f"{name}={getattr(self, name)!r}: want one of {', '.join(words)}")
         parse_blocks(self.network)
         Neuron.parse(self.neuron)
         check_encoding(self.encoding)
@@ -68,18 +80,21 @@ class TrainConfig:
         for name in ("learning_rate", "theta"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise BadInput(f"{name}={getattr(self, name)}: must be above 0")
+        if not 0 <= self.hysteresis < 0.5:
+            raise BadInput(f"hysteresis={self.hysteresis}: want 0 or above, and below 0.5 levels")
         for name in ("weight_decay", "shift_pixels", "seed"):
             if not getattr(self, name) >= 0:
                 raise BadInput(f"{name}={getattr(self, name)}: must not be below 0")
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One epoch: mean loss, accuracy on its training batches (0..1), share of weights changed per step."""
-
-    loss: float
-    accuracy: float
-    changed: float
+def recipe(dataset: str) -> TrainConfig:
+    """The settings to start from: QUEST's and MINT's for CIFAR-10, as far as they are known, else the demo's."""
+    if dataset != "cifar10":
+        return TrainConfig(dataset=dataset)
+    return TrainConfig(
+        dataset=dataset, network="vgg6", epochs=100, batch_size=256, learning_rate=1e-3, weight_decay=1e-4,
+        decay="steps", shift_pixels=4, flip=True, threads=os.cpu_count() or 1,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from quest_lab.train.config import TrainConfig
 _KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 
-def read_config(path: Path) -> TrainConfig:
-    """The settings of the file. Raises BadInput: missing, no TOML, an unknown key, a value that cannot be."""
+def read_settings(path: Path) -> dict[str, Any]:
+    """Settings of the file by name. Raises BadInput: missing, no TOML, an unknown key, a value that cannot be."""
     try:
         told = tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
@@ -28,11 +28,12 @@ def read_config(path: Path) -> TrainConfig:
         if type(value) not in _KINDS[kinds[name]]:
             raise BadInput(f"{path}: {name}={value!r}: want {kinds[name]}")
     try:
-        return TrainConfig(**told)
+        TrainConfig(**told)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
+    return told
 
 
-def configured(path: Path | None, given: dict[str, Any]) -> TrainConfig:
-    """The settings of a file, if any, and over them those `given` on the command line. Raises BadInput."""
-    return replace(TrainConfig() if path is None else read_config(path), **given)
+def read_config(path: Path) -> TrainConfig:
+    """The settings of the file, the rest as TrainConfig has them. Raises BadInput like `read_settings`."""
+    return TrainConfig(**read_settings(path))

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 
 from quest_lab.encodings import DIRECT, spike_train
 from quest_lab.errors import BadInput
-from quest_lab.layers import FP32, KERNEL, LayerInfo, Levels, Topology, top_level
+from quest_lab.layers import FP32, KERNEL, Counts, LayerInfo, Levels, Topology, top_level
 from quest_lab.network import Layer, Network, as_floats
 from quest_lab.neurons import Neuron, level_scale, sum_limit
 from quest_lab.train.config import TrainConfig
+from quest_lab.train.membrane import membrane_moves, no_moves
 from quest_lab.train.neurons import fire_float, fire_memory_free, fire_quantised, mix
 from quest_lab.train.norm import Norm
-from quest_lab.train.quantise import initial_alpha, quantise_weights
+from quest_lab.train.quantise import hold_weights, initial_alpha, quantise_weights, settle
+from quest_lab.train.rule import Rule
 
 _EXACT = 2**24  # float32 holds all integers below
 
@@ -29,19 +31,22 @@ _EXACT = 2**24  # float32 holds all integers below
 class Passed:
     """One forward pass: logits (T, B, classes), and spikes (T, B, ...) entering and leaving each layer.
 
-    `reads` (T,): how often a weight is read for a spike of each step.
+    `reads` (T,): how often a weight is read for a spike of each step; `moves` those of each
+    layer's membranes between their levels, [from, to], counted in training.
     """
 
     logits: Tensor
     entering: list[Tensor]
     leaving: list[Tensor]
     reads: NDArray[np.int64]
+    moves: list[Counts]
 
 
 class SpikingLayer(nn.Module):
     """A convolution (or linear layer, 1x1 on one place) without bias and its neurons.
 
     Levels with one learnable scale alpha = exp(log_alpha), kept above 0; in an FP32 network plain weights.
+    With hysteresis the levels are kept from step to step, see quest_lab.train.quantise.settle.
     """
 
     def __init__(self, info: LayerInfo, config: TrainConfig, rng: np.random.Generator) -> None:
@@ -52,6 +57,9 @@ class SpikingLayer(nn.Module):
         if self.bits != FP32:
             self._check_exact(info)
             self.log_alpha = nn.Parameter(torch.tensor(math.log(initial_alpha(self.weight, self.bits))))
+        self.hysteresis = 0.0 if self.bits == FP32 else config.hysteresis
+        if self.hysteresis:
+            self.register_buffer("held", quantise_weights(self.weight, self.alpha, self.bits).detach())
         self.norm = Norm(info.shape[0]) if config.batch_norm else None
 
     def _check_exact(self, info: LayerInfo) -> None:
@@ -69,22 +77,33 @@ class SpikingLayer(nn.Module):
 
     def levels(self) -> Tensor:
         """Integer levels as floats, (c_out, c_in, kh, kw)."""
+        if self.hysteresis:
+            return hold_weights(self.weight, self.alpha, self.bits, self.get_buffer("held"))
         return quantise_weights(self.weight, self.alpha, self.bits)
 
-    def forward(self, spikes: Tensor) -> Tensor:
-        """Spikes (T, B, c_out, h, w) of this layer's neurons from those entering it."""
+    def settle(self) -> None:
+        """After an optimizer step: give up levels that the weights have left."""
+        if self.hysteresis:
+            settle(self.weight, self.alpha, self.bits, self.get_buffer("held"), self.hysteresis)
+
+    def forward(self, spikes: Tensor) -> tuple[Tensor, Counts]:
+        """Spikes (T, B, c_out, h, w) of this layer's neurons from those entering it; their membranes' moves."""
         weights = self.weight if self.bits == FP32 else self.levels()
         current = _convolve(spikes, weights)
         if self.neuron.history:
-            return self._fire_memory_free(mix(current, self.neuron, self.time_steps))
+            return self._fire_memory_free(mix(current, self.neuron, self.time_steps)), no_moves(self.bits)
         if self.norm is not None:
             current = self.norm(current)
         if self.bits == FP32:
-            return fire_float(current, self.theta, self.time_steps, self.neuron)
+            return fire_float(current, self.theta, self.time_steps, self.neuron), no_moves(self.bits)
         whole = self.norm is None
         if not whole:
             current = current * (top_level(self.bits) / self.alpha)
-        return fire_quantised(current, self.alpha, self.theta, self.bits, self.neuron, whole=whole)
+        fired = fire_quantised(current, self.alpha, self.theta, self.bits, self.neuron, whole=whole)
+        if not self.training:
+            return fired, no_moves(self.bits)
+        rule = Rule.of(self.neuron, self.alpha.item(), self.theta, self.bits, whole=whole)
+        return fired, membrane_moves(current, fired, rule)
 
     def _fire_memory_free(self, total: Tensor) -> Tensor:
         """In training with batch norm the batch decides; else the integer limits of quest_lab.network."""
@@ -169,16 +188,18 @@ class SpikingVGG(nn.Module):
     def forward(self, entering: Tensor) -> Passed:
         """Logits and spikes of what `present` gives."""
         spikes = self._pool(self.encode(entering), 0)
-        before, after = [], []
+        before, after, moves = [], [], []
         for i, layer in enumerate(self._layers()):
             if self.topology.blocks[i + 1].linear:
                 spikes = spikes.flatten(2)[..., None, None]
             before.append(spikes)
-            after.append(layer(spikes))
+            fired, moved = layer(spikes)
+            after.append(fired)
+            moves.append(moved)
             spikes = self._pool(after[-1], i + 1)
         features = spikes.flatten(2) if self.topology.flatten else spikes.mean((3, 4))
         logits = F.linear(features, self.head_weight, self.head_bias)
-        return Passed(logits, before, after, self.neuron.reads(self.config.time_steps))
+        return Passed(logits, before, after, self.neuron.reads(self.config.time_steps), moves)
 
     def _pool(self, spikes: Tensor, block: int) -> Tensor:
         if not self.topology.blocks[block].pool:
@@ -186,9 +207,18 @@ class SpikingVGG(nn.Module):
         pooled = F.max_pool2d(spikes.flatten(0, 1), 2)
         return pooled.view(*spikes.shape[:2], *pooled.shape[1:])
 
+    def settle(self) -> None:
+        """After an optimizer step: see SpikingLayer.settle."""
+        for layer in self._layers():
+            layer.settle()
+
     @torch.no_grad()
     def levels(self) -> Levels:
-        """Levels of all quantised layers, flat int8 in the schedule's order."""
+        """Levels of all quantised layers, flat int8 in the schedule's order; 1 everywhere in an FP32 network,
+        whose weights are all read.
+        """
+        if self.config.bits == FP32:
+            return np.ones(sum(layer.weight.numel() for layer in self._layers()), np.int8)
         flat = [layer.levels().flatten() for layer in self._layers()]
         return torch.cat(flat).to(torch.int8).cpu().numpy()
 
