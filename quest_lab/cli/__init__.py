@@ -261,6 +261,9 @@ def train_command(
         typer.Option(help="Levels beyond a boundary at which a weight changes its level: fewer writes."),
     ] = TRAINING.hysteresis,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = TRAINING.threads,
+    amp: Annotated[
+        bool, typer.Option("--amp", help="Convolve spikes and levels in bfloat16; spikes stay exact.")
+    ] = TRAINING.amp,
     device: Annotated[str, typer.Option(help="auto (CUDA if there), cpu or cuda.")] = TRAINING.device,
     seed: Seed = TRAINING.seed,
     energy: Annotated[
@@ -299,6 +302,7 @@ def train_command(
         "decay": decay,
         "hysteresis": hysteresis,
         "threads": threads,
+        "amp": amp,
         "device": device,
         "seed": seed,
     }

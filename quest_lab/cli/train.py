@@ -81,7 +81,8 @@ def execute(
     stop = Stop()
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(checkpoint_of(out), options.checkpoint_steps, options.resume)
-    board = TensorBoard(out / "tensorboard") if options.tensorboard else None
+    first = not int(os.environ.get("RANK", 0))
+    board = TensorBoard(out / "tensorboard") if options.tensorboard and first else None
     with progress() as report, stop_on_signals(stop):
         return train(
             config, weights=out / "weights.h5", schedule=out / "schedule.h5", data_dir=data, progress=report,

@@ -27,7 +27,7 @@ from quest_lab.train.config import TrainConfig
 FORMAT = "quest-lab-checkpoint"
 VERSION = 1
 _GROUPS = ("model", "optimizer", "sums", "history")
-_WHERE = ("device", "amp", "threads")  # where it was computed: may differ, but then the last digits do too
+_WHERE = ("device", "threads")  # where it was computed: may differ, but then the last digits do too
 Arrays = dict[str, NDArray[Any]]
 
 

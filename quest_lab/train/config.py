@@ -42,7 +42,7 @@ class TrainConfig:
     of them; `threads` of torch, fixed because float sums, hence trained weights, depend on it; one is enough for
     digits, and two on a busy two-core machine wait for each other; larger networks want every free core; `device`
     auto (CUDA if there), cpu or cuda. `hysteresis`: levels beyond a rounding boundary at which a weight changes its
-    level, below 1/2.
+    level, below 1/2. `amp`: spikes and levels are convolved in bfloat16.
     """
 
     bits: int = 2
@@ -64,6 +64,7 @@ class TrainConfig:
     decay: str = "cosine"
     device: str = "auto"
     hysteresis: float = 0.0
+    amp: bool = False
 
     def __post_init__(self) -> None:
         if not (2 <= self.bits <= MAX_BITS or self.bits == FP32):
@@ -80,6 +81,10 @@ class TrainConfig:
         for name in ("learning_rate", "theta"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise BadInput(f"{name}={getattr(self, name)}: must be above 0")
+        if self.amp and (self.bits == FP32 or self.batch_norm or self.neuron.startswith("mfp")):
+            raise BadInput(
+                "amp=True: bfloat16 keeps spikes exact only with quantised membranes, without batch norm"
+            )
         if not 0 <= self.hysteresis < 0.5:
             raise BadInput(f"hysteresis={self.hysteresis}: want 0 or above, and below 0.5 levels")
         for name in ("weight_decay", "shift_pixels", "seed"):

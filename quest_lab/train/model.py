@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from quest_lab.encodings import DIRECT, spike_train
-from quest_lab.errors import BadInput
+from quest_lab.errors import BadInput, Diverged
 from quest_lab.layers import FP32, KERNEL, Counts, LayerInfo, Levels, Topology, top_level
 from quest_lab.network import Layer, Network, as_floats
 from quest_lab.neurons import Neuron, level_scale, sum_limit
@@ -24,6 +24,7 @@ from quest_lab.train.norm import Norm
 from quest_lab.train.quantise import hold_weights, initial_alpha, quantise_weights, settle
 from quest_lab.train.rule import Rule
 
+_EXACT_BFLOAT16 = 2**8  # larger sums are rounded, but to neither side of a threshold below
 _EXACT = 2**24  # float32 holds all integers below
 
 
@@ -57,6 +58,7 @@ class SpikingLayer(nn.Module):
         if self.bits != FP32:
             self._check_exact(info)
             self.log_alpha = nn.Parameter(torch.tensor(math.log(initial_alpha(self.weight, self.bits))))
+        self.amp = config.amp
         self.hysteresis = 0.0 if self.bits == FP32 else config.hysteresis
         if self.hysteresis:
             self.register_buffer("held", quantise_weights(self.weight, self.alpha, self.bits).detach())
@@ -89,7 +91,8 @@ class SpikingLayer(nn.Module):
     def forward(self, spikes: Tensor) -> tuple[Tensor, Counts]:
         """Spikes (T, B, c_out, h, w) of this layer's neurons from those entering it; their membranes' moves."""
         weights = self.weight if self.bits == FP32 else self.levels()
-        current = _convolve(spikes, weights)
+        with torch.autocast(spikes.device.type, torch.bfloat16, enabled=self.amp):
+            current = _convolve(spikes, weights).float()
         if self.neuron.history:
             return self._fire_memory_free(mix(current, self.neuron, self.time_steps)), no_moves(self.bits)
         if self.norm is not None:
@@ -103,6 +106,11 @@ class SpikingLayer(nn.Module):
         if not self.training:
             return fired, no_moves(self.bits)
         rule = Rule.of(self.neuron, self.alpha.item(), self.theta, self.bits, whole=whole)
+        if self.amp and max(rule.limit, rule.charge) + 2 * rule.top >= _EXACT_BFLOAT16:
+            raise Diverged(
+                f"amp: a threshold of {rule.limit + 1:g} levels, bfloat16 is exact below {_EXACT_BFLOAT16}: "
+                "train without it"
+            )
         return fired, membrane_moves(current, fired, rule)
 
     def _fire_memory_free(self, total: Tensor) -> Tensor:

@@ -72,5 +72,7 @@ def _device(name: str) -> torch.device:
         raise BadInput(f"device={name!r}: torch sees no CUDA device here")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     torch.cuda.set_device(device)
+    torch.backends.cudnn.allow_tf32 = False  # the encoder's spikes are FP32; --amp is for speed
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sums of levels stay exact
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS asks for
     return device
