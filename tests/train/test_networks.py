@@ -14,7 +14,7 @@ from quest_lab.errors import BadInput
 from quest_lab.layers import Topology
 from quest_lab.network import Network
 from quest_lab.schedule import Schedule
-from quest_lab.train import loop
+from quest_lab.train import run as running
 from quest_lab.train.config import TrainConfig, TrainResult
 from quest_lab.train.configfile import read_config
 from quest_lab.train.data import Dataset, load_dataset
@@ -68,7 +68,7 @@ def test_a_memory_free_neuron_reads_a_weight_at_each_step_that_sees_the_spike() 
     images = np.random.default_rng(0).random((4, 3, 8, 8)).astype(np.float32)
     passed = model(model.present(images))
     a, b, c = (int(step.sum()) for step in passed.entering[0])
-    centre = loop._count(passed, model.topology.layers())["taps"].reshape(4, 3, 3)[:, 1, 1]
+    centre = running._count(passed, model.topology.layers())["taps"].reshape(4, 3, 3)[:, 1, 1]
     assert centre.sum() == 2 * a + 2 * b + c > 0
     integer = model.export(tuple("0123456789")).propagate(
         model.encode(model.present(images)).detach().numpy()
