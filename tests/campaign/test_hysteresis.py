@@ -19,7 +19,7 @@ from quest_lab.train.loop import train
 
 pytestmark = pytest.mark.campaign
 
-MARGINS = (0.0, 0.1, 0.2, 0.3)
+MARGINS = (0.0, 0.025, 0.05, 0.1, 0.2, 0.3)
 SEEDS = (0, 1, 2)
 EPOCHS = 8
 
@@ -33,7 +33,7 @@ def test_accuracy_against_update_energy(tmp_path: Path, publish: Callable[[str, 
     measured = {}
     for margin in MARGINS:
         for seed in SEEDS:
-            weights, schedule = tmp_path / f"w{margin}{seed}.h5", tmp_path / f"s{margin}{seed}.h5"
+            weights, schedule = tmp_path / f"w{margin}-{seed}.h5", tmp_path / f"s{margin}-{seed}.h5"
             config = TrainConfig(hysteresis=margin, seed=seed, epochs=EPOCHS)
             done = train(config, weights=weights, schedule=schedule, dataset=digits)
             assert done.agreement.exact
