@@ -2,10 +2,9 @@
 
 Nothing in the file runs when it is read (no pickle). Layout (version 1):
 
-    attributes   format = "quest-lab-checkpoint", version, config (JSON of TrainConfig), dataset (name and
-                 number of images), network and data as the run has them,
-                 position (JSON: epoch, batch, steps done), random (JSON: state of the numpy generator)
-    model/, optimizer/, sums/, history/    arrays by name, see quest_lab.train.run
+    attributes   format = "quest-lab-checkpoint", version, config (JSON of TrainConfig), position (JSON: training
+                 images, next epoch and batch, steps done), random (JSON: state of the numpy generator)
+    model/, optimizer/, sums/, history/    arrays by name, see quest_lab.train.run and .history
     order        int64 (images,): the epoch's permutation of the training images
 """
 

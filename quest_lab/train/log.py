@@ -29,7 +29,9 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise BadInput(f"--tensorboard: not installed ({error}): pip install tensorboard") from error
+            raise BadInput(
+                f"--tensorboard: not installed ({error}): pip install 'quest-lab[tensorboard]'"
+            ) from error
         self._writer: Any = SummaryWriter(str(folder))
 
     def write(self, row: Row) -> None:

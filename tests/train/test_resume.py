@@ -175,3 +175,12 @@ def test_the_resumed_weights_are_whole(tmp_path: Path, stopped: Path) -> None:
     done = _train(folder, resume=True)
     data = load_dataset("digits")
     assert Network.load(done.weights).accuracy(data.test_images, data.test_labels) == done.test_accuracy
+
+
+def test_an_fp32_run_is_resumed_without_a_schedule(tmp_path: Path) -> None:
+    config = replace(TINY, bits=32, epochs=2)
+    whole = _train(tmp_path / "whole", config)
+    with pytest.raises(Interrupted):
+        _train(tmp_path / "cut", config, stop=_StopAfter(13))
+    again = _train(tmp_path / "cut", config, resume=True)
+    assert again.weights.read_bytes() == whole.weights.read_bytes()
