@@ -55,7 +55,8 @@ wheel: install
 campaign: install
 	QUEST_LAB_RESULTS=docs/results $(PY) -m pytest -m campaign tests/campaign $(PYTEST_ARGS)
 
-bench: install
+bench: install $(VENV)/.installed-peers
+	$(PY) -m pytest -m peers tests/train
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script" || exit 1; done
 
 clean:
@@ -74,6 +75,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "installing quest-lab and its tools into $(VENV): some minutes the first time"
 	$(INSTALL) -e ".[train,dev]"
 	@touch $(VENV)/.installed-demo $@
+
+# The libraries that we compare with. Their dependencies would replace torch.
+$(VENV)/.installed-peers: $(VENV)/.installed-dev
+	$(INSTALL) --no-deps spikingjelly norse nir nirtorch snntorch loguru
+	@touch $@
 
 # Old enough syntax for any Python to say what is wrong with it.
 define CHECK_PYTHON

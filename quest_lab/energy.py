@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.device import Floats
-from quest_lab.layers import reads_by_level
 from quest_lab.mapping import Pattern, level_count
 from quest_lab.schedule import Schedule
+from quest_lab.taps import TapLevels
 
 Ints = NDArray[np.int64]
 
@@ -40,21 +40,16 @@ class Counts:
 
 def count(schedule: Schedule) -> Counts:
     """Stream a schedule once and count; memory grows with steps, not with weights."""
-    n, half = level_count(schedule.header.bits), level_count(schedule.header.bits) // 2
+    n = level_count(schedule.header.bits)
     shape = (schedule.steps, len(schedule.layers))
     transitions, levels = np.zeros((*shape, n, n), np.int64), np.zeros((*shape, n), np.int64)
     reads = np.zeros((*shape, n), np.int64)
     samples, stage = np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int8)
-    now = schedule.initial_levels.copy()
-    ends = np.array([layer.offset + int(np.prod(layer.shape)) for layer in schedule.layers])
+    now = TapLevels(schedule.layers, schedule.initial_levels, schedule.header.bits)
     for t, step in enumerate(schedule):
-        layer_of = np.searchsorted(ends, step.weight, side="right")
-        for i, layer in enumerate(schedule.layers):
-            reads[t, i] = reads_by_level(layer, step.taps, now, schedule.header.bits)
-        np.add.at(transitions[t], (layer_of, step.old.astype(int) + half, step.new.astype(int) + half), 1)
-        now[step.weight] = step.new
-        for i, layer in enumerate(schedule.layers):
-            levels[t, i] = np.bincount(now[layer.offset : ends[i]].astype(np.int64) + half, minlength=n)
+        reads[t] = now.reads(step.taps)
+        transitions[t] = now.write(step.weight, step.old, step.new)
+        levels[t] = now.weights()
         samples[t], stage[t] = step.samples, step.stage
     return Counts(transitions, levels, reads, samples, stage)
 

@@ -29,6 +29,10 @@ class Interrupted(QuestLabError):
     """The user asked to stop (exit code 130). The pair in hand was finished and recorded."""
 
 
+class Diverged(QuestLabError):
+    """A training run whose loss, weights or gradients are no finite numbers any more."""
+
+
 class DeviceError(QuestLabError):
     """A device failed part of the way through a call.
 

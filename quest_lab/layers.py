@@ -26,11 +26,25 @@ Floats: TypeAlias = NDArray[np.float64]
 
 KERNEL = 3
 MAX_BITS = 8
+ACCUMULATE_J = 0.9e-12  # an FP32 addition in 45 nm CMOS (DIET-SNN, arXiv 2008.03658)
+FP32 = 32  # "bits" of a network that is not quantised
+
+# vgg6: QUEST, with widths assumed (not published). vgg8: NeuroSim's, as in Dhull et al. (TNNLS 2025). vgg9: Kim and
+# Panda's (BNTT, Front. Neurosci. 2021), whose pooling is an average. vgg16: Simonyan and Zisserman's convolutions with
+# one linear layer, as usual for CIFAR-10.
+NETWORKS = {
+    "vgg6": "64-64M-128-128M-256-256-A",
+    "vgg8": "128-128M-256-256M-512-512M-F-L1024",
+    "vgg9": "64-64M-128-128M-256-256-256M-F-L1024",
+    "vgg16": "64-64M-128-128M-256-256-256M-512-512-512M-512-512-512M-F",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
-    """One quantised convolution: `shape` is (c_out, c_in, kh, kw), `offset` its place in the flat weights.
+    """One quantised layer: `shape` is (c_out, c_in, kh, kw), `offset` its place in the flat weights.
+
+    A linear layer is a 1x1 convolution of one place: its taps are (c_in, 1, 1).
 
     `macs`: multiply-accumulates of one pass of one sample, padding not counted. `neurons` fire (before
     pooling), `inputs` are the places a spike can enter (after the pooling of the layer before).
@@ -63,10 +77,11 @@ class LayerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A convolution of `channels` outputs, its neurons, and a 2x2 maximum pooling if `pool`."""
+    """A convolution (or linear layer) of `channels` outputs, its neurons, and 2x2 maximum pooling if `pool`."""
 
     channels: int
     pool: bool
+    linear: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,8 @@ class Topology:
     """A spiking VGG: the first block is the FP32 encoder, the rest is quantised, an FP32 linear layer ends.
 
     Written `32-32M-64-64M-A`: channels of each 3x3 convolution (stride 1, padding 1), `M` = 2x2 maximum
-    pooling after its neurons, last `A` = spatial average (the default) or `F` = flatten.
+    pooling after its neurons, then `A` = spatial average (the default) or `F` = flatten; after `F` quantised
+    linear layers may follow, `L1024`. `text` is spelled out also for a network given by name.
     """
 
     text: str
@@ -85,49 +101,71 @@ class Topology:
 
     @classmethod
     def parse(cls, text: str, input_shape: tuple[int, int, int], classes: int) -> Topology:
-        """The network `text` names, on images (channels, height, width). Raises BadInput at a bad part."""
-        parts = text.split("-")
-        head = parts.pop() if parts[-1] in ("A", "F") else "A"
-        blocks = tuple(_block(part, text) for part in parts)
-        if len(blocks) < 2:
-            raise BadInput(f"network {text!r}: want an encoder and at least one quantised convolution")
-        topology = cls(text, input_shape, classes, blocks, head == "F")
-        if min(topology.sizes()[-1]) < 1:
-            raise BadInput(f"network {text!r}: pools images of {input_shape[1:]} pixels down to nothing")
+        """The network `text` names or spells, on images (channels, height, width). Raises BadInput."""
+        blocks, flatten = parse_blocks(text)
+        topology = cls(NETWORKS.get(text, text), input_shape, classes, blocks, flatten)
+        for number, size in enumerate(topology.sizes()[1:], 1):
+            if min(size) < 1:
+                raise BadInput(
+                    f"network {text!r}: the pooling of part {number} of {len(blocks)} leaves nothing of images of "
+                    f"{input_shape[1]}x{input_shape[2]} pixels"
+                )
         return topology
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """(height, width) of each block's neurons, then of the last block's output after pooling."""
-        sizes = [self.input_shape[1:]]
+        height, width = self.input_shape[1:]
+        sizes = []
         for block in self.blocks:
-            height, width = sizes[-1]
-            sizes.append((height // 2, width // 2) if block.pool else (height, width))
-        return tuple(sizes)
+            height, width = (1, 1) if block.linear else (height, width)
+            sizes.append((height, width))
+            height, width = (height // 2, width // 2) if block.pool else (height, width)
+        return (*sizes, (height, width))
 
     @property
     def features(self) -> int:
         """Inputs of the last linear layer."""
-        height, width = self.sizes()[-1]
-        return self.blocks[-1].channels * (height * width if self.flatten else 1)
+        return self._flat(len(self.blocks)) if self.flatten else self.blocks[-1].channels
+
+    def _flat(self, block: int) -> int:
+        """Places that the blocks before `block` lead to: channels x height x width."""
+        last, (height, width) = self.blocks[block - 1], self.sizes()[block - 1]
+        return last.channels * ((height // 2) * (width // 2) if last.pool else height * width)
 
     def layers(self) -> tuple[LayerInfo, ...]:
         """The quantised layers in the order of the flat weights."""
-        sizes = self.sizes()
-        specs = [
-            (f"conv{i + 1}", (block.channels, self.blocks[i - 1].channels, KERNEL, KERNEL), sizes[i])
-            for i, block in enumerate(self.blocks)
-            if i > 0
-        ]
+        sizes, specs = self.sizes(), []
+        for i, block in enumerate(self.blocks[1:], 1):
+            if block.linear:
+                name, shape = f"fc{i + 1}", (block.channels, self._flat(i), 1, 1)
+            else:
+                name, shape = f"conv{i + 1}", (block.channels, self.blocks[i - 1].channels, KERNEL, KERNEL)
+            specs.append((name, shape, sizes[i]))
         return layer_table(specs)
 
 
-def _block(part: str, text: str) -> Block:
-    found = re.fullmatch(r"([1-9]\d{0,4})(M?)", part)
-    if found is None:
-        raise BadInput(
-            f"network {text!r}: part {part!r} is not a channel count with an optional M, as in 64M"
-        )
-    return Block(int(found[1]), found[2] == "M")
+def parse_blocks(text: str) -> tuple[tuple[Block, ...], bool]:
+    """The blocks that `text` names or spells, and whether they end flattened. Raises BadInput at a bad part."""
+    blocks: list[Block] = []
+    end = ""
+    for part in NETWORKS.get(text, text).split("-"):
+        found = re.fullmatch(r"(L?)([1-9]\d{0,4})(M?)|([AF])", part)
+        if found is None or (found[1] and found[3]):
+            raise BadInput(
+                f"network {text!r}: part {part!r} is no channel count with an optional M (64M), no A or F, and no "
+                f"linear layer after F (L1024); names are {', '.join(NETWORKS)}"
+            )
+        if (end and not found[1]) or (found[1] and end != "F"):
+            raise BadInput(
+                f"network {text!r}: part {part!r} after {end or 'a convolution'!r}: want convolutions, then A or F, "
+                "then after F linear layers, whose inputs must be spikes"
+            )
+        end = found[4] or end
+        if not found[4]:
+            blocks.append(Block(int(found[2]), found[3] == "M", found[1] == "L"))
+    if len(blocks) < 2 or blocks[0].linear:
+        raise BadInput(f"network {text!r}: want an encoder and at least one quantised layer")
+    return tuple(blocks), end == "F"
 
 
 def layer_table(
@@ -170,6 +208,8 @@ def tap_counts(counts: Counts, kernel: tuple[int, int]) -> Counts:
 
 def top_level(bits: int) -> int:
     """Largest level of `bits`: 1, 3, 7 for 2, 3, 4 bits (2**bits - 1 levels, MINT). Raises BadInput."""
+    if bits == FP32:
+        raise BadInput(f"bits={bits}: an FP32 network has no levels; want 2 to {MAX_BITS} bits")
     if not 2 <= bits <= MAX_BITS:
         raise BadInput(f"bits={bits}: want 2 to {MAX_BITS}")
     return int(2 ** (bits - 1)) - 1

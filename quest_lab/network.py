@@ -1,11 +1,15 @@
-"""Integer spiking inference without torch: what the memory cells and their neurons compute.
+"""Spiking inference without torch: what the memory cells and their neurons compute, in integers.
 
-FP32 encoder convolution and its neurons (direct coding) -> quantised convolutions, each with integer
-neurons and perhaps a 2x2 maximum pooling -> spatial average or flatten -> FP32 linear layer, T time steps.
+FP32 encoder convolution and its neurons -> quantised convolutions and linear layers, each with its neurons and
+perhaps a 2x2 maximum pooling -> spatial average or flatten -> FP32 linear layer, T time steps.
 
-A quantised layer (MINT, arXiv 2305.09850, integrate and fire, hard reset): h = u + sum of the levels whose
-spike is 1; fires iff h >= floor(theta / scale) + 1 with scale = alpha / (2**(bits-1) - 1); then u = 0 where
-it fired, else h clamped to the levels. Weights and membrane share alpha, so nothing is ever multiplied.
+A quantised layer (MINT, arXiv 2305.09850): the levels whose spike is 1 are summed with the membrane to h, which fires
+iff h > floor(theta / scale), scale = alpha / (2**(bits-1) - 1); see quest_lab.neurons for what remains. Weights and
+membrane share alpha, so nothing is ever multiplied.
+
+Batch norm gives each channel a gain and an offset. A membrane would have to be summed with gain x current: no integer
+network, and `check_integer` refuses it. A memory-free neuron only compares: gain x sum + offset > theta with gain > 0
+is sum > floor((theta - offset) / gain), an integer per channel, and the fold is exact.
 
 The sums run through floating-point matrix products and are exact all the same: spikes are 0 or 1, levels
 are integers, and every partial sum stays below 2**24, the end of float32's gapless integers (float64 is
@@ -14,7 +18,6 @@ taken where fan-in x top level could pass that), so no order of summation rounds
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,24 +25,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.convolution import max_pool, over_time, to_first, to_last
+from quest_lab.encodings import DIRECT, spike_train
 from quest_lab.errors import BadInput
-from quest_lab.layers import Counts, LayerInfo, Levels, Topology, tap_counts, top_level
+from quest_lab.layers import FP32, Counts, LayerInfo, Levels, Topology, tap_counts, top_level
 from quest_lab.network_file import load_network, save_network
+from quest_lab.neurons import IF_HARD, Neuron, fire, integer_limit, level_scale, reset_charge, sum_limit
 
 Array = NDArray[Any]
 Floats32 = NDArray[np.float32]
-
-_COLUMN_BYTES = 1 << 26  # memory of one block of convolution columns
+Floats64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class QuantisedLayer:
-    """Levels int8 (c_out, c_in, kh, kw), or float64 in units of a level after an analogue read-back."""
+class Layer:
+    """A layer after the encoder. `norm` float64 (2, c_out): gain and offset of a batch norm of the summed currents.
+
+    `weights` (c_out, c_in, kh, kw): int8 levels, float64 in units of a level after an analogue read-back, or
+    float32 in an FP32 network, whose `alpha` is 1.
+    """
 
     info: LayerInfo
     weights: Array
     alpha: float
     pool: bool
+    norm: Floats64 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,8 @@ class Inference:
     """What a run over N images gave. Counts are exact, summed over images and time steps.
 
     `logits` float32 (N, classes) summed over time; `predictions` int64 (N,); `spikes_in`, `spikes_out`
-    int64 (layers,); `taps` int64 (total_taps,) in the schedule's flat order.
+    int64 (layers,); `taps` int64 (total_taps,) in the schedule's flat order; `encoding_spikes` entered the
+    encoder (0 with direct coding).
     """
 
     logits: Floats32
@@ -55,11 +66,15 @@ class Inference:
     spikes_in: Counts
     spikes_out: Counts
     taps: Counts
+    encoding_spikes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A trained network. `mean` and `std` (channels,) normalise images of 0..1 before the encoder."""
+    """A trained network. `mean` and `std` (channels,) normalise images of 0..1 before the encoder.
+
+    `encoding` as in quest_lab.encodings; `seed` is also that of the spikes of rate coding.
+    """
 
     topology: Topology
     bits: int
@@ -67,7 +82,7 @@ class Network:
     theta: float
     encoder_weight: Floats32
     encoder_bias: Floats32
-    layers: tuple[QuantisedLayer, ...]
+    layers: tuple[Layer, ...]
     head_weight: Floats32
     head_bias: Floats32
     mean: Floats32
@@ -75,17 +90,18 @@ class Network:
     dataset: str
     class_names: tuple[str, ...]
     seed: int
+    neuron: Neuron = IF_HARD
+    encoding: str = DIRECT
 
     @classmethod
     def load(cls, path: Path | str) -> Network:
         """Read `weights.h5`. Raises BadInput: missing, truncated, foreign, another version, wrong shapes."""
         stored, arrays = load_network(Path(path))
         topology = stored.topology
+        pools = [block.pool for block in topology.blocks[1:]]
         layers = tuple(
-            QuantisedLayer(info, levels, alpha, block.pool)
-            for info, levels, alpha, block in zip(
-                topology.layers(), stored.levels, stored.alphas, topology.blocks[1:], strict=True
-            )
+            Layer(info, kept.weights, kept.alpha, pool, kept.norm)
+            for info, kept, pool in zip(topology.layers(), stored.layers, pools, strict=True)
         )
         return cls(topology=topology, layers=layers, **arrays, **stored.settings)
 
@@ -98,8 +114,28 @@ class Network:
         return tuple(layer.info for layer in self.layers)
 
     @property
+    def integer(self) -> bool:
+        """Whether the layers after the encoder compute with integers alone."""
+        normed = any(layer.norm is not None for layer in self.layers)
+        return self.bits != FP32 and (bool(self.neuron.history) or not normed)
+
+    def check_integer(self, what: str) -> None:
+        """Raise BadInput, naming `what`, unless the network is an integer one that memory cells can hold."""
+        if self.bits == FP32:
+            raise BadInput(
+                f"{what}: an FP32 network has no levels to write into cells; train with 2 to 8 bits"
+            )
+        if not self.integer:
+            raise BadInput(
+                f"{what}: batch norm gives each channel its own scale, and with a {self.neuron} membrane it does not "
+                "fold into integers; train without it, or with neuron mfp, where it folds exactly"
+            )
+
+    @property
     def levels(self) -> Levels:
         """Levels of all quantised layers, flat int8 in the schedule's order."""
+        if self.bits == FP32:
+            raise BadInput("network: FP32 weights are no levels")
         if any(layer.weights.dtype != np.int8 for layer in self.layers):
             raise BadInput("network: weights are an analogue read-back, not levels")
         return np.concatenate([layer.weights.ravel() for layer in self.layers])
@@ -133,7 +169,7 @@ class Network:
 
     def infer(self, images: Array, *, chunk: int = 64) -> Inference:
         """Run `images` (N, channels, height, width), uint8 or floats of 0..1, `chunk` at a time."""
-        parts = [self.propagate(self.encode(part)) for part in self._chunks(images, chunk)]
+        parts = [self._infer(part, first=i * chunk) for i, part in enumerate(self._chunks(images, chunk))]
         logits = np.concatenate([p.logits for p in parts])
         return Inference(
             logits=logits,
@@ -141,7 +177,13 @@ class Network:
             spikes_in=np.sum([p.spikes_in for p in parts], 0),
             spikes_out=np.sum([p.spikes_out for p in parts], 0),
             taps=np.sum([p.taps for p in parts], 0),
+            encoding_spikes=sum(p.encoding_spikes for p in parts),
         )
+
+    def _infer(self, images: Array, first: int) -> Inference:
+        entering = self.present(images, first=first)
+        spikes = 0 if self.encoding == DIRECT else int(entering.sum(dtype=np.float64))
+        return replace(self.propagate(self._encoded(entering)), encoding_spikes=spikes)
 
     def _chunks(self, images: Array, chunk: int) -> list[Array]:
         if images.ndim != 4 or images.shape[1:] != self.topology.input_shape or not len(images):
@@ -152,26 +194,40 @@ class Network:
         """Share of `images` whose prediction is its label, 0..1."""
         return float(np.mean(self.infer(images).predictions == labels))
 
-    def encode(self, images: Array) -> Floats32:
+    def present(self, images: Array, *, first: int = 0) -> Floats32:
+        """What enters the encoder at each step, (T or 1, N, channels, height, width); 1: the same at all T.
+
+        `first`: number of the first of `images` in the data set, which keys the draws of rate coding.
+        """
+        floats = as_floats(images)
+        if self.encoding == DIRECT:
+            return ((floats - _per_channel(self.mean)) / _per_channel(self.std))[None]
+        numbers = np.arange(first, first + len(images))
+        return spike_train(floats, self.encoding, self.time_steps, seed=self.seed, numbers=numbers)
+
+    def encode(self, images: Array, *, first: int = 0) -> Floats32:
         """Spikes of the FP32 encoder, (T, N, channels, height, width), before its pooling if it has one."""
-        x = (as_floats(images) - _per_channel(self.mean)) / _per_channel(self.std)
-        current = _convolve(_to_last(x), self.encoder_weight, np.dtype(np.float32)) + self.encoder_bias
-        membrane = np.zeros_like(current)
-        spikes = np.empty((self.time_steps, *current.shape), np.float32)
-        theta = np.float32(self.theta)
-        for step in spikes:
-            membrane += current
-            step[...] = membrane > theta
-            membrane *= 1 - step
-        return _to_first(spikes)
+        return self._encoded(self.present(images, first=first))
+
+    def _encoded(self, entering: Floats32) -> Floats32:
+        x = to_last(entering)
+        current = over_time(x, self.encoder_weight, np.dtype(np.float32)) + self.encoder_bias
+        current = np.broadcast_to(current, (self.time_steps, *current.shape[1:]))
+        if self.neuron.history:
+            mixing = self.neuron.mixing(self.time_steps) / np.float32(self.neuron.unit)
+            return to_first((np.tensordot(mixing, current, 1) > np.float32(self.theta)).astype(np.float32))
+        theta = self.theta
+        return to_first(fire(current, self.neuron, limit=theta, charge=theta, top=None, whole=False))
 
     def propagate(self, encoder_spikes: Array) -> Inference:
         """Run the quantised layers and the head on spikes (T, N, channels, height, width) of the encoder."""
         spikes = self._encoder_pooled(encoder_spikes)
+        reads = self.neuron.reads(self.time_steps)
         taps, entering, leaving = [], [], []
         for layer in self.layers:
+            spikes = _entering(layer, spikes)
             counts = _places(spikes)
-            taps.append(tap_counts(counts, layer.info.shape[2:]).ravel())
+            taps.append(tap_counts(np.tensordot(reads, counts, 1), layer.info.shape[2:]).ravel())
             fired = self.fire(layer, spikes)
             entering.append(counts.sum())
             leaving.append(_places(fired).sum())
@@ -185,43 +241,53 @@ class Network:
         """Spikes of each quantised layer before pooling, (T, N, channels, height, width) each."""
         spikes, every = self._encoder_pooled(encoder_spikes), []
         for layer in self.layers:
-            fired = self.fire(layer, spikes)
-            every.append(_to_first(fired))
+            fired = self.fire(layer, _entering(layer, spikes))
+            every.append(to_first(fired))
             spikes = max_pool(fired) if layer.pool else fired
         return every
 
     def _encoder_pooled(self, encoder_spikes: Array) -> Array:
-        spikes = _to_last(encoder_spikes)
+        spikes = to_last(encoder_spikes)
         return max_pool(spikes) if self.topology.blocks[0].pool else spikes
 
-    def fire(self, layer: QuantisedLayer, spikes: Array) -> Array:
+    def fire(self, layer: Layer, spikes: Array) -> Array:
         """Spikes of one layer's neurons from those entering it, both (T, N, height, width, channels)."""
-        top = top_level(self.bits)
-        integer = layer.weights.dtype == np.int8
-        dtype = _exact_type(layer.info.taps, top) if integer else np.dtype(np.float64)
-        # h > theta / scale and h >= floor(theta / scale) + 1 are the same for integers.
-        level = integer_threshold(self.theta, layer.alpha, self.bits) if integer else None
-        current = _convolve(spikes.reshape(-1, *spikes.shape[2:]), layer.weights, dtype)
-        current = current.reshape(*spikes.shape[:2], *current.shape[1:])
-        membrane = np.zeros_like(current[0])
-        fired = np.empty(current.shape, np.float32)
-        for out, arriving in zip(fired, current, strict=True):
-            membrane += arriving
-            out[...] = membrane >= level if integer else membrane > self.theta * top / layer.alpha
-            membrane = np.clip(np.rint(membrane) if not integer else membrane, -top, top) * (1 - out)
-        return fired
+        if self.neuron.history:
+            return self._fire_memory_free(layer, spikes)
+        current = over_time(spikes, layer.weights, self._sum_type(layer))
+        scale = level_scale(layer.alpha, self.bits)
+        if layer.norm is not None:
+            current = (layer.norm[0] * current + layer.norm[1]) / scale
+        top = None if self.bits == FP32 else top_level(self.bits)
+        if layer.weights.dtype != np.int8 or layer.norm is not None:
+            real = self.theta / scale
+            return fire(current, self.neuron, limit=real, charge=real, top=top, whole=False)
+        limit = integer_limit(self.theta, layer.alpha, self.bits)
+        charge = reset_charge(self.theta, layer.alpha, self.bits, self.neuron.leak)
+        return fire(current, self.neuron, limit=limit, charge=charge, top=top, whole=True)
+
+    def _fire_memory_free(self, layer: Layer, spikes: Array) -> Array:
+        """Each step from the last spikes of the inputs alone: they are weighed, then summed once."""
+        seen = np.tensordot(self.neuron.mixing(self.time_steps), spikes, 1)
+        total = over_time(seen, layer.weights, self._sum_type(layer))
+        limit = sum_limit(self.theta, level_scale(layer.alpha, self.bits) / self.neuron.unit, layer.norm)
+        if layer.weights.dtype == np.int8:
+            limit = np.floor(limit)  # the same for integers
+        return (total > limit).astype(np.float32)
+
+    def _sum_type(self, layer: Layer) -> np.dtype[Any]:
+        """Where the sums are exact; an analogue read-back is summed in float64, an FP32 network in float32."""
+        if layer.weights.dtype != np.int8:
+            return np.dtype(layer.weights.dtype)
+        exact = self.neuron.largest_sum(layer.info.taps, top_level(self.bits)) < 2**24
+        return np.dtype(np.float32 if exact else np.float64)
 
     def _head(self, spikes: Array) -> Floats32:
         """Logits (N, classes) summed over time: linear, so the spikes are summed first (exact)."""
-        total = _to_first(spikes.sum(0))
+        total = to_first(spikes.sum(0))
         features = total.reshape(len(total), -1) if self.topology.flatten else total.mean((2, 3))
         logits = features @ self.head_weight.T + np.float32(self.time_steps) * self.head_bias
         return np.asarray(logits, np.float32)
-
-
-def integer_threshold(theta: float, alpha: float, bits: int) -> int:
-    """Smallest integer h that fires: floor(theta / scale) + 1, scale = alpha / (2**(bits-1) - 1)."""
-    return math.floor(theta * top_level(bits) / alpha) + 1
 
 
 def as_floats(images: Array) -> Floats32:
@@ -231,45 +297,17 @@ def as_floats(images: Array) -> Floats32:
     return images.astype(np.float32)
 
 
-def max_pool(spikes: Array) -> Array:
-    """2x2 maximum of (..., height, width, channels); an odd last row or column is dropped."""
-    height, width = spikes.shape[-3] // 2 * 2, spikes.shape[-2] // 2 * 2
-    rows = np.maximum(spikes[..., 0:height:2, :, :], spikes[..., 1:height:2, :, :])
-    return np.maximum(rows[..., 0:width:2, :], rows[..., 1:width:2, :])
-
-
 def _per_channel(values: Floats32) -> Floats32:
     return values.reshape(-1, 1, 1)
 
 
-def _to_last(x: Array) -> Array:
-    return np.ascontiguousarray(np.moveaxis(x, -3, -1))
-
-
-def _to_first(x: Array) -> Array:
-    return np.moveaxis(x, -1, -3)
-
-
 def _places(spikes: Array) -> Counts:
-    """Spike counts per (channel, row, column), exact: each is at most T x N, far below 2**24."""
-    return _to_first(spikes.sum((0, 1))).astype(np.int64)
+    """Spike counts per (step, channel, row, column), exact: each is at most N, far below 2**24."""
+    return to_first(spikes.sum(1)).astype(np.int64)
 
 
-def _exact_type(fan_in: int, top: int) -> np.dtype[Any]:
-    return np.dtype(np.float32 if (fan_in + 1) * top < 2**24 else np.float64)
-
-
-def _convolve(x: Array, weights: Array, dtype: np.dtype[Any]) -> Array:
-    """Stride-1, same-padded convolution of (N, height, width, c_in) with (c_out, c_in, kh, kw), in blocks."""
-    c_out, c_in, kh, kw = weights.shape
-    n, height, width, _ = x.shape
-    matrix = np.ascontiguousarray(weights.transpose(2, 3, 1, 0).reshape(-1, c_out), dtype)
-    out = np.empty((n, height, width, c_out), dtype)
-    pads = ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2), (0, 0))
-    block = max(1, _COLUMN_BYTES // (height * width * len(matrix) * dtype.itemsize))
-    for start in range(0, n, block):
-        padded = np.pad(x[start : start + block].astype(dtype, copy=False), pads)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), (1, 2))
-        columns = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, kh * kw * c_in)
-        out[start : start + block] = (columns @ matrix).reshape(-1, height, width, c_out)
-    return out
+def _entering(layer: Layer, spikes: Array) -> Array:
+    """Spikes as the layer takes them: a linear one takes all places as channels, in the order (c, h, w)."""
+    if layer.info.shape[1] == spikes.shape[-1]:
+        return spikes
+    return to_first(spikes).reshape(*spikes.shape[:2], 1, 1, -1)

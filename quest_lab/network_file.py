@@ -1,11 +1,13 @@
 """The weights file: attributes and plain arrays in HDF5, nothing that runs when it is read.
 
-attributes   format = "quest-lab-network", version, bits, time_steps, theta, network (text),
-             dataset, classes (names), seed, neuron = "IF, hard reset, leak 1"
+attributes   format = "quest-lab-network", version = 2, bits (32: FP32), time_steps, theta, network (spelled out),
+             neuron (quest_lab.neurons), encoding (quest_lab.encodings), dataset, classes (names), seed
 encoder_weight (c, channels, 3, 3), encoder_bias (c,), head_weight (classes, features),
 head_bias (classes,), mean, std (channels,)   float32
 input_shape  int64 (3,): channels, height, width
-levels/conv1 ...   int8 (c_out, c_in, kh, kw), attribute alpha (float64); conv1 is the encoder
+levels/conv2 ...   int8 (c_out, c_in, kh, kw), attribute alpha (float64); conv1 is the encoder; in an FP32
+             network weights/conv2 ... float32 instead, without alpha
+norm/conv2 ...     float64 (2, c_out), only with batch norm: gain (above 0) and offset of the summed currents
 """
 
 from __future__ import annotations
@@ -18,17 +20,28 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.encodings import check_encoding
 from quest_lab.errors import BadInput
-from quest_lab.layers import KERNEL, Levels, Topology, top_level
+from quest_lab.layers import FP32, KERNEL, LayerInfo, Topology, top_level
+from quest_lab.neurons import Neuron
 
 if TYPE_CHECKING:
     from quest_lab.network import Network
 
 FORMAT = "quest-lab-network"
-VERSION = 1
-NEURON = "IF, hard reset, leak 1"
+VERSION = 2
 _ARRAYS = ("encoder_weight", "encoder_bias", "head_weight", "head_bias", "mean", "std")
-_ATTRS = ("bits", "time_steps", "theta", "network", "dataset", "classes", "seed", "neuron")
+_SETTINGS = ("bits", "time_steps", "theta", "encoding", "dataset", "seed")
+_ATTRS = (*_SETTINGS, "network", "neuron", "classes")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayer:
+    """Weights, alpha (1 in an FP32 network) and batch norm, as quest_lab.network.Layer has them."""
+
+    weights: NDArray[Any]
+    alpha: float
+    norm: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +49,7 @@ class Stored:
     """What the file says beside its FP32 arrays."""
 
     topology: Topology
-    levels: list[Levels]
-    alphas: list[float]
+    layers: list[StoredLayer]
     settings: dict[str, Any]
 
 
@@ -45,11 +57,12 @@ def save_network(network: Network, path: Path, *, overwrite: bool) -> None:
     """Write `network` to `path`.part and rename. Raises BadInput if `path` exists and not `overwrite`."""
     if path.exists() and not overwrite:
         raise BadInput(f"{path}: exists already (overwrite it with --overwrite)")
-    levels = network.levels
+    if network.bits != FP32 and any(layer.weights.dtype != np.int8 for layer in network.layers):
+        raise BadInput("network: weights are an analogue read-back, not levels")
     part = path.with_name(path.name + ".part")
     with h5py.File(part, "w") as file:
-        file.attrs.update({"format": FORMAT, "version": VERSION, "neuron": NEURON})
-        for name in ("bits", "time_steps", "theta", "dataset", "seed"):
+        file.attrs.update({"format": FORMAT, "version": VERSION, "neuron": str(network.neuron)})
+        for name in _SETTINGS:
             file.attrs[name] = getattr(network, name)
         file.attrs["network"] = network.topology.text
         file.attrs["classes"] = list(network.class_names)
@@ -57,9 +70,17 @@ def save_network(network: Network, path: Path, *, overwrite: bool) -> None:
         for name in _ARRAYS:
             file[name] = getattr(network, name)
         for layer in network.layers:
-            file[f"levels/{layer.info.name}"] = levels[layer.info.weights_slice].reshape(layer.info.shape)
-            file[f"levels/{layer.info.name}"].attrs["alpha"] = layer.alpha
+            key = _weights_key(layer.info, network.bits)
+            file[key] = layer.weights
+            if network.bits != FP32:
+                file[key].attrs["alpha"] = layer.alpha
+            if layer.norm is not None:
+                file[f"norm/{layer.info.name}"] = layer.norm
     part.replace(path)
+
+
+def _weights_key(info: LayerInfo, bits: int) -> str:
+    return f"{'weights' if bits == FP32 else 'levels'}/{info.name}"
 
 
 def load_network(path: Path) -> tuple[Stored, dict[str, Any]]:
@@ -84,12 +105,10 @@ def _check_form(path: Path, file: Any) -> None:
         raise BadInput(f"{path}: format={found!r}, want {FORMAT!r}: not a weights file")
     if file.attrs.get("version") != VERSION:
         raise BadInput(f"{path}: version={file.attrs.get('version')}, this quest-lab reads version {VERSION}")
-    missing = [k for k in (*_ARRAYS, "input_shape", "levels") if k not in file]
+    missing = [k for k in (*_ARRAYS, "input_shape") if k not in file]
     missing += [k for k in _ATTRS if k not in file.attrs]
     if missing:
         raise BadInput(f"{path}: {', '.join(missing)} missing: not a whole network")
-    if file.attrs["neuron"] != NEURON:
-        raise BadInput(f"{path}: neuron={file.attrs['neuron']!r}, this quest-lab computes {NEURON!r}")
 
 
 def _stored(path: Path, file: Any) -> Stored:
@@ -98,27 +117,49 @@ def _stored(path: Path, file: Any) -> Stored:
     channels, height, width = (int(n) for n in file["input_shape"][()])
     topology = Topology.parse(str(attrs["network"]), (channels, height, width), len(classes))
     settings: dict[str, Any] = {n: int(attrs[n]) for n in ("bits", "time_steps", "seed")}
-    settings |= {"theta": float(attrs["theta"]), "dataset": str(attrs["dataset"]), "class_names": classes}
-    levels, alphas = [], []
-    for info in topology.layers():
-        values, alpha = _layer(path, file, info.name, settings["bits"])
-        if values.shape != info.shape:
-            raise BadInput(f"{path}: levels/{info.name} has shape {values.shape}, want {info.shape}")
-        levels.append(values)
-        alphas.append(alpha)
-    return Stored(topology, levels, alphas, settings)
+    settings |= {"theta": float(attrs["theta"]), "class_names": classes}
+    settings |= {n: str(attrs[n]) for n in ("encoding", "dataset")}
+    try:
+        settings["neuron"] = Neuron.parse(str(attrs["neuron"]))
+        check_encoding(settings["encoding"])
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+    layers = [_layer(path, file, info, settings["bits"]) for info in topology.layers()]
+    return Stored(topology, layers, settings)
 
 
-def _layer(path: Path, file: Any, name: str, bits: int) -> tuple[Levels, float]:
-    key, top = f"levels/{name}", top_level(bits)
-    if key not in file or "alpha" not in file[key].attrs:
+def _layer(path: Path, file: Any, info: LayerInfo, bits: int) -> StoredLayer:
+    key = _weights_key(info, bits)
+    if key not in file or (bits != FP32 and "alpha" not in file[key].attrs):
         raise BadInput(f"{path}: {key} or its alpha missing")
-    values, alpha = file[key][()], float(file[key].attrs["alpha"])
-    if values.dtype != np.int8 or values.min() < -top or values.max() > top:
-        raise BadInput(f"{path}: {key}: want int8 levels in {-top}..{top} ({bits} bits)")
+    values, alpha = file[key][()], float(file[key].attrs.get("alpha", 1.0))
+    if values.shape != info.shape:
+        raise BadInput(f"{path}: {key} has shape {values.shape}, want {info.shape}")
+    _check_weights(f"{path}: {key}", values, bits)
     if not (np.isfinite(alpha) and alpha > 0):
         raise BadInput(f"{path}: {key}: alpha={alpha}, must be above 0")
-    return values, alpha
+    return StoredLayer(values, alpha, _norm(path, file, info))
+
+
+def _check_weights(what: str, values: NDArray[Any], bits: int) -> None:
+    if bits == FP32:
+        if values.dtype != np.float32 or not np.all(np.isfinite(values)):
+            raise BadInput(f"{what}: want finite float32 weights (FP32)")
+        return
+    top = top_level(bits)
+    if values.dtype != np.int8 or values.min() < -top or values.max() > top:
+        raise BadInput(f"{what}: want int8 levels in {-top}..{top} ({bits} bits)")
+
+
+def _norm(path: Path, file: Any, info: LayerInfo) -> NDArray[np.float64] | None:
+    key = f"norm/{info.name}"
+    if key not in file:
+        return None
+    norm: NDArray[np.float64] = file[key][()]
+    sound = norm.dtype == np.float64 and norm.shape == (2, info.shape[0]) and np.all(np.isfinite(norm))
+    if not sound or norm[0].min() <= 0:
+        raise BadInput(f"{path}: {key}: want finite float64(2, {info.shape[0]}) with gains above 0")
+    return norm
 
 
 def _check_arrays(path: Path, topology: Topology, arrays: dict[str, NDArray[np.float32]]) -> None:

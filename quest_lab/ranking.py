@@ -11,6 +11,7 @@ from quest_lab.device import Floats, Scope
 from quest_lab.energy import (
     Counts,
     Crossover,
+    Ints,
     activation_energy,
     array_update_energy,
     crossovers,
@@ -72,6 +73,56 @@ def single_cell_cost(found: Characterization, reset_j: float | None = None) -> W
     """Expected costs of a write [from, to] where a single cell can be reset: QUEST's matrix, measured."""
     reset = reset_energies(found)[0] if reset_j is None else reset_j
     return evaluate(solve(WriteModel.measured(found, scope=Scope.CELL, reset_j=reset), objective="pulse"))
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a chip charges: `pulse_j[from, to]` for a write (single-cell resets), `read_j[state]` for a read."""
+
+    pulse_j: Floats
+    read_j: Floats
+    patterns: list[Pattern]
+
+    @classmethod
+    def of(cls, found: Characterization, levels: int) -> Prices:
+        """Of a characterised chip, restricted to the states in use, for patterns of `levels` weight levels."""
+        patterns = all_patterns(levels, found.states)
+        return cls(single_cell_cost(found).pulse_j, found.read_energy_j(), patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Energies in joule by (pattern, layer): update, activation gated and row-activated, neuron cells.
+
+    `neuron_j` has a mapping of its own: its rows are patterns of membrane levels.
+    """
+
+    update_j: Floats
+    gated_j: Floats
+    row_j: Floats
+    neuron_j: Floats
+
+    @property
+    def best(self) -> int:
+        """The pattern with the least update and gated activation energy together."""
+        return int((self.update_j + self.gated_j).sum(axis=1).argmin())
+
+    @property
+    def best_neuron(self) -> int:
+        return int(self.neuron_j.sum(axis=1).argmin())
+
+
+def spend(prices: Prices, transitions: Ints, reads: Ints, neuron_moves: Ints) -> Spent:
+    """QUEST's Algorithms 1 and 2 for every pattern, from counts by layer: [layer, from, to], [layer, level]."""
+    update, neuron = (
+        np.array([update_energy(moves, prices.pulse_j, p) for p in prices.patterns])
+        for moves in (transitions, neuron_moves)
+    )
+    gated, row = (
+        np.array([activation_energy(reads, prices.read_j, p, gated=gated) for p in prices.patterns])
+        for gated in (True, False)
+    )
+    return Spent(update, gated, row, neuron)
 
 
 def rank(

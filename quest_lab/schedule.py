@@ -4,7 +4,8 @@ One HDF5 file, written while training and read while replaying, both in bounded 
 write one; the layout (version 1):
 
     attributes   format = "quest-lab-schedule", version, bits, time_steps, batch_size, dataset, seed,
-                 network (text), convention (text), status = "writing" | "complete" | "aborted"
+                 network (text), convention (text), status = "writing" | "complete" | "aborted";
+                 optional: neuron (text as in quest_lab.neurons, "if-hard" if missing)
     layers       table, one row per quantised layer: name, c_out, c_in, kh, kw, offset, taps_offset,
                  macs, neurons, inputs (see quest_lab.layers.LayerInfo)
     initial_levels, final_levels   int8 (weights,): flat, layer after layer, C order (c_out, c_in, kh, kw)
@@ -13,7 +14,8 @@ write one; the layout (version 1):
         epoch, batch, samples   int32    batch counts from 0 in its epoch
         stage       int8   0 none, 1 early, 2 middle, 3 final of the first epoch (see `stage_of`)
         loss        float32
-        taps        int64 (steps, total_taps): spikes that met each tap (c_in, kh, kw), layer after layer
+        taps        int64 (steps, total_taps): spikes that met each tap (c_in, kh, kw), layer after layer;
+                    with memory-free neurons (mfp) once for each time step that sees the spike
         spikes_in, spikes_out   int64 (steps, layers): spikes entering and leaving each layer
     writes/      one row per changed weight: weight uint32, old int8, new int8
 
@@ -35,6 +37,7 @@ from numpy.typing import NDArray
 from quest_lab.errors import BadInput
 from quest_lab.layers import Counts, LayerInfo, Levels, reads_by_level
 from quest_lab.schedule_check import check_contents
+from quest_lab.schedule_resume import levels_after
 from quest_lab.schedule_writer import (
     CONVENTION,
     FLUSH_STEPS,
@@ -92,7 +95,8 @@ class Schedule:
     def __init__(self, path: Path, file: Any) -> None:
         self.path = path
         self._file = file
-        self.header = Header(**{f.name: _plain(file.attrs[f.name]) for f in fields(Header)})
+        told = {f.name: _plain(file.attrs[f.name]) for f in fields(Header) if f.name in file.attrs}
+        self.header = Header(**told)
         self.status = str(file.attrs["status"])
         self.convention = str(file.attrs["convention"])
         self.layers = tuple(_layer(row) for row in file["layers"][()])
@@ -159,13 +163,7 @@ class Schedule:
 
     def levels_at(self, step: int) -> Levels:
         """Levels (weights,) after `step` steps: 0 gives the initial ones, `steps` the final ones."""
-        end = int(self._ends[step])
-        levels = self.initial_levels.copy()
-        for start in range(0, end, FLUSH_WRITES):
-            own = slice(start, min(end, start + FLUSH_WRITES))
-            weight, last = np.unique(self._file["writes/weight"][own][::-1], return_index=True)
-            levels[weight] = self._file["writes/new"][own][::-1][last]
-        return levels
+        return levels_after(self._file, int(self._ends[step]))
 
     def reads_by_level(self, layer: LayerInfo, taps: Counts, levels: Levels) -> Counts:
         """Reads N_v of one layer's weights by level, shape (2**bits - 1,), from the flat arrays; exact."""

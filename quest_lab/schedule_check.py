@@ -27,7 +27,9 @@ def check_contents(path: Path, file: Any, form: str, version: int) -> None:
         raise BadInput(f"{path}: version={file.attrs.get('version')}, this quest-lab reads version {version}")
     _check_present(path, file)
     if file.attrs["status"] == "writing":
-        raise BadInput(f"{path}: status='writing': its trainer is still running or was killed; train again")
+        raise BadInput(
+            f"{path}: status='writing': its trainer is still running or was killed; quest-lab train --resume goes on"
+        )
     _check_layers(path, file)
     _check_lengths(path, file)
     _check_levels(path, file)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from quest_lab.errors import BadInput
 from quest_lab.layers import Counts, LayerInfo, Levels, layer_table, top_level
+from quest_lab.schedule_resume import check_left, levels_after, reopen
 
 FORMAT = "quest-lab-schedule"
 VERSION = 1
@@ -29,7 +30,10 @@ FLUSH_STEPS, FLUSH_WRITES = 64, 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the schedule was trained with. `network` is its text, `batch_size` samples a step."""
+    """What the schedule was trained with. `network` is its text, `batch_size` samples a step.
+
+    `neuron` as in quest_lab.neurons: it says what a neuron stores; optional in the file.
+    """
 
     bits: int
     time_steps: int
@@ -37,6 +41,7 @@ class Header:
     dataset: str
     seed: int
     network: str
+    neuron: str = "if-hard"
 
 
 def stage_of(epoch: int, batch: int, batches: int) -> int:
@@ -54,7 +59,9 @@ class ScheduleWriter:
     """Writes `path` while training: into `path`.part, renamed at close. A context manager.
 
     An exception in the body closes the file as "aborted": still readable up to its last step.
-    Raises BadInput if `path` exists and not `overwrite`, or levels lie outside the bits.
+    `resume_steps`: go on after that many steps of what an earlier writer left, killed or stopped; later
+    steps are dropped, and `initial_levels` must be the levels after those steps. Raises BadInput if `path`
+    exists and not `overwrite`, if levels lie outside the bits, or if what was left is of another training.
     """
 
     def __init__(
@@ -65,20 +72,42 @@ class ScheduleWriter:
         initial_levels: Levels,
         *,
         overwrite: bool = False,
+        resume_steps: int | None = None,
     ) -> None:
         self.path = Path(path)
         self._part = self.path.with_name(self.path.name + ".part")
-        if self.path.exists() and not overwrite:
-            raise BadInput(f"{self.path}: exists already (overwrite it with --overwrite)")
         self._top = top_level(header.bits)
         self._levels = self._checked(initial_levels, sum(layer.size for layer in layers))
         self._taps = sum(layer.taps for layer in layers)
         self._layers = len(layers)
         self._written = 0
         self._rows: dict[str, list[Any]] = {}
+        self._clear()
+        if resume_steps is not None:
+            self._file = reopen(self.path, self._part)
+            self._cut(header, layers, resume_steps)
+            return
+        if self.path.exists() and not overwrite:
+            raise BadInput(f"{self.path}: exists already (overwrite it with --overwrite)")
         self._file = h5py.File(self._part, "w")
         self._lay_out(header, layers)
-        self._clear()
+
+    def _cut(self, header: Header, layers: Sequence[LayerInfo], steps: int) -> None:
+        """Drop all rows after `steps` steps, once they are known to be of this training."""
+        try:
+            self._written = check_left(self.path, self._file, asdict(header), _layer_rows(layers), steps)
+            if not np.array_equal(levels_after(self._file, self._written), self._levels):
+                raise BadInput(f"{self.path}: its levels after {steps} steps are not the checkpoint's")
+            for name in WRITE_COLUMNS:
+                self._file[f"writes/{name}"].resize(self._written, axis=0)
+            for name in (*STEP_COLUMNS, "taps", "spikes_in", "spikes_out", "write_end"):
+                self._file[f"steps/{name}"].resize(steps, axis=0)
+            self._file["final_levels"][...] = self._levels
+            self._file.attrs["status"] = "writing"
+            self._file.flush()
+        except BaseException:
+            self._file.close()
+            raise
 
     def _checked(self, levels: Levels, weights: int) -> Levels:
         if levels.shape != (weights,) or levels.dtype != np.int8:

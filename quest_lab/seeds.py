@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     PULSE = 2
     READ = 3
     DISTURB = 4
+    ENCODING = 5
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
@@ -89,3 +90,21 @@ def normals(seed: int, purpose: int, cells: NDArray[np.int64], event: int) -> ND
         for j in range(4):
             out[i, j] = normal(words[j])
     return out
+
+
+@nb.njit(cache=True)
+def bernoulli(
+    chances: NDArray[np.float32], cells: NDArray[np.uint64], purpose: int, seed: int, out: NDArray[np.float32]
+) -> None:
+    """1.0 with `chances` (cells, places) into `out` (events, cells, places), else 0.0.
+
+    Keyed by (seed, purpose, cell, place, event): one word of 32 bits each, four events to a counter.
+    """
+    events, n, places = out.shape
+    for i in range(n):
+        for first in range(0, events, 4):
+            for place in range(places):
+                counter = np.uint64(first // 4 * places + place)
+                words = philox(cells[i], counter, np.uint64(purpose), np.uint64(seed))
+                for j in range(min(4, events - first)):
+                    out[first + j, i, place] = np.float64(words[j]) * 2.0**-32 < chances[i, place]

@@ -60,8 +60,9 @@ def test_aor_is_one_with_every_spike_at_one_step_and_no_zero_weight() -> None:
     assert (rates.aor[0], rates.rate_in[0], rates.rate_out[0], rates.sparsity[0]) == (1.0, 1.0, 0.5, 0.0)
 
 
-def test_the_notation_gives_the_recommended_vgg6() -> None:
-    layers = Topology.parse("64-64M-128-128M-256-256-A", (3, 32, 32), 10).layers()
+def test_vgg6_is_the_recommended_one() -> None:
+    layers = Topology.parse("vgg6", (3, 32, 32), 10).layers()
+    assert Topology.parse("vgg6", (3, 32, 32), 10).text == "64-64M-128-128M-256-256-A"
     assert sum(layer.size for layer in layers) == 1_142_784
     padded = [layer.size * layer.neurons // layer.shape[0] / 1e6 for layer in layers]
     assert [round(macs, 2) for macs in padded] == [37.75, 18.87, 37.75, 18.87, 37.75]
@@ -76,7 +77,42 @@ def test_offsets_follow_each_other_and_pooling_halves() -> None:
     assert (two.inputs, two.neurons, topology.features) == (3 * 12, 5 * 12, 60)
 
 
-@pytest.mark.parametrize("text", ["", "32", "32-x", "32-0", "32-32MM", "8M-8M-8M-8M"])
+@pytest.mark.parametrize(("name", "convolutions", "weights", "features"), [
+    # weights by hand: 9 x (c_in x c_out of the convolutions after the encoder) + linear layers before the last
+    ("vgg8", 6, 9 * (128 * 128 + 128 * 256 + 256 * 256 + 256 * 512 + 512 * 512) + 8192 * 1024, 1024),
+    ("vgg9", 7, 9 * (64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 2 * 256 * 256) + 4096 * 1024, 1024),
+    ("vgg16", 13, 9 * (64 * 64 + 64 * 128 + 128**2 + 128 * 256 + 2 * 256**2 + 256 * 512 + 5 * 512**2), 512),
+])  # fmt: skip
+def test_named_networks_have_their_weights(name: str, convolutions: int, weights: int, features: int) -> None:
+    topology = Topology.parse(name, (3, 32, 32), 10)
+    assert sum(not block.linear for block in topology.blocks) == convolutions
+    assert (sum(x.size for x in topology.layers()), topology.features) == (weights, features)
+
+
+def test_a_linear_layer_is_a_convolution_of_one_place() -> None:
+    one, two, three = Topology.parse("2-3M-F-L7-L5", (1, 8, 6), 4).layers()
+    assert (two.name, two.shape, three.shape) == ("fc3", (7, 3 * 12, 1, 1), (5, 7, 1, 1))
+    assert (two.macs, two.inputs, two.neurons, two.taps) == (252, 36, 7, 36)
+    assert (two.offset, two.taps_offset) == (one.size, one.taps)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "32",
+        "32-x",
+        "32-0",
+        "32-32MM",
+        "8M-8M-8M-8M",
+        "8-A",
+        "8-A-8",
+        "8-8-A-L9",
+        "8-L9",
+        "8-8-F-L9M",
+        "vgg7",
+    ],
+)
 def test_a_bad_notation_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="network"):
         Topology.parse(text, (1, 8, 8), 10)

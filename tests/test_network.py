@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import h5py
@@ -10,19 +11,26 @@ import numpy as np
 import pytest
 
 from quest_lab import network as net
+from quest_lab.convolution import max_pool
 from quest_lab.errors import BadInput
-from quest_lab.layers import Topology
+from quest_lab.layers import FP32, Topology
+from quest_lab.neurons import Neuron, integer_limit
 
 
-def make(bits: int = 2, text: str = "3-4M-5-F", seed: int = 0, size: tuple[int, int] = (6, 6)) -> net.Network:
+def make(
+    bits: int = 2,
+    text: str = "3-4M-5-F",
+    seed: int = 0,
+    size: tuple[int, int] = (6, 6),
+    neuron: str = "if-hard",
+    encoding: str = "direct",
+) -> net.Network:
     rng = np.random.default_rng(seed)
     topology = Topology.parse(text, (2, *size), 3)
     top = 2 ** (bits - 1) - 1
     pools = [block.pool for block in topology.blocks[1:]]
     layers = tuple(
-        net.QuantisedLayer(
-            info, rng.integers(-top, top + 1, info.shape).astype(np.int8), 0.31 + 0.1 * i, pools[i]
-        )
+        net.Layer(info, rng.integers(-top, top + 1, info.shape).astype(np.int8), 0.31 + 0.1 * i, pools[i])
         for i, info in enumerate(topology.layers())
     )
     floats = lambda *shape: rng.normal(0, 0.5, shape).astype(np.float32)  # noqa: E731 - shorthand
@@ -41,38 +49,108 @@ def make(bits: int = 2, text: str = "3-4M-5-F", seed: int = 0, size: tuple[int, 
         dataset="made up",
         class_names=("a", "b", "c"),
         seed=seed,
+        neuron=Neuron.parse(neuron),
+        encoding=encoding,
     )
+
+
+def as_fp32(network: net.Network) -> net.Network:
+    """The same network with float weights instead of levels."""
+    layers = tuple(replace(x, weights=0.1 * x.weights.astype(np.float32), alpha=1.0) for x in network.layers)
+    return replace(network, bits=FP32, layers=layers)
+
+
+def with_norm(network: net.Network) -> net.Network:
+    """Batch norm in every layer."""
+    rng = np.random.default_rng(4)
+    gains = [np.stack([rng.uniform(0.05, 0.2, n), rng.normal(0, 0.1, n)]) for n in (4, 5)]
+    layers = tuple(replace(x, norm=norm) for x, norm in zip(network.layers, gains, strict=True))
+    return replace(network, layers=layers)
 
 
 def images(count: int = 5, seed: int = 1, size: tuple[int, int] = (6, 6)) -> np.ndarray:
     return np.random.default_rng(seed).random((count, 2, *size)).astype(np.float32)
 
 
-def _by_hand(network: net.Network, layer: net.QuantisedLayer, spikes: np.ndarray) -> np.ndarray:
+def _by_hand(network: net.Network, layer: net.Layer, spikes: np.ndarray) -> np.ndarray:
     """One layer's spikes, neuron by neuron in Python integers, from spikes (T, N, c, h, w)."""
     steps, n, _, height, width = spikes.shape
-    top = 2 ** (network.bits - 1) - 1
     out = np.zeros((steps, n, layer.info.shape[0], height, width), int)
-    padded = np.pad(spikes.astype(int), ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)))
+    edge = layer.info.shape[2] // 2
+    padded = np.pad(spikes.astype(int), ((0, 0), (0, 0), (0, 0), (edge, edge), (edge, edge)))
     weights = layer.weights.astype(int)
     for image, c, y, x in np.ndindex(out.shape[1:]):
-        u = 0
-        for t in range(steps):
-            h = u + int((padded[t, image, :, y : y + 3, x : x + 3] * weights[c]).sum())
-            out[t, image, c, y, x] = h * (layer.alpha / top) > network.theta
-            u = 0 if out[t, image, c, y, x] else max(-top, min(top, h))
+        under = padded[:, image, :, y : y + 2 * edge + 1, x : x + 2 * edge + 1]
+        currents = [int((step * weights[c]).sum()) for step in under]
+        out[:, image, c, y, x] = _neuron(network, layer, currents, c)
     return out
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4])
-def test_every_spike_equals_the_neuron_by_neuron_loop(bits: int) -> None:
-    network = make(bits)
-    encoded = network.encode(images())
+def _neuron(network: net.Network, layer: net.Layer, currents: list[int], channel: int) -> list[bool]:
+    """The equations of quest_lab.neurons in fractions."""
+    top, neuron, theta = 2 ** (network.bits - 1) - 1, network.neuron, Fraction(network.theta)
+    scale, u, spikes = Fraction(layer.alpha) / top, 0, []
+    for t, current in enumerate(currents):
+        if neuron.history:
+            h = sum(Fraction(currents[t - j], 2**j) for j in range(min(neuron.history, t + 1)))
+            gain, offset = (scale, 0) if layer.norm is None else map(Fraction, layer.norm[:, channel])
+            spikes.append((h if layer.norm is None else h * neuron.unit) * gain + offset > theta)
+            continue
+        h = u + current
+        spikes.append(h * scale > theta)
+        left = Fraction(neuron.leak) * (h - spikes[-1] * (theta / scale if neuron.soft else h))
+        u = max(-top, min(top, round(left)))
+    return spikes
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("neuron", ["if-hard", "if-soft", "lif-hard", "lif-soft", "mfp-2", "mfp-3"])
+def test_every_spike_equals_the_neuron_by_neuron_loop(bits: int, neuron: str) -> None:
+    network = make(bits, neuron=neuron)
+    encoded = network.encode(images(2))
     first, second = network.layer_spikes(encoded)
     assert np.array_equal(first, _by_hand(network, network.layers[0], encoded))
     pooled = first.reshape(*first.shape[:3], 3, 2, 3, 2).max((4, 6))
     assert np.array_equal(second, _by_hand(network, network.layers[1], pooled))
     assert 0 < second.mean() < 1
+
+
+def test_a_linear_layer_sums_every_place_in_the_order_of_channels_rows_columns() -> None:
+    network = make(3, text="3-4M-F-L6")
+    encoded = network.encode(images())
+    first, second = network.layer_spikes(encoded)
+    pooled = first.reshape(*first.shape[:3], 3, 2, 3, 2).max((4, 6))
+    assert np.array_equal(second, _by_hand(network, network.layers[1], pooled.reshape(3, 5, 36, 1, 1)))
+    taps = network.infer(images()).taps[network.infos[1].taps_slice]
+    assert np.array_equal(taps, pooled.sum((0, 1)).ravel())
+
+
+def test_batch_norm_folds_into_the_thresholds_of_memory_free_neurons() -> None:
+    network = with_norm(make(3, neuron="mfp-2"))
+    encoded = network.encode(images(2))
+    assert network.integer
+    assert np.array_equal(network.layer_spikes(encoded)[0], _by_hand(network, network.layers[0], encoded))
+
+
+@pytest.mark.parametrize(("network", "message"), [
+    (with_norm(make()), "w.h5: batch norm gives each channel its own scale"),
+    (as_fp32(make()), "w.h5: an FP32 network has no levels"),
+])  # fmt: skip
+def test_a_network_that_computes_with_floats_is_refused_where_levels_are_needed(
+    network: net.Network, message: str
+) -> None:
+    make().check_integer("w.h5")
+    with pytest.raises(BadInput, match=message):
+        network.check_integer("w.h5")
+
+
+@pytest.mark.parametrize("encoding", ["rate", "latency"])
+def test_encoded_images_do_not_depend_on_chunks(encoding: str) -> None:
+    network = make(encoding=encoding)
+    one, many = network.infer(images(7), chunk=7), network.infer(images(7), chunk=2)
+    for name in ("predictions", "spikes_in", "spikes_out", "taps", "encoding_spikes"):
+        assert np.array_equal(getattr(one, name), getattr(many, name)), name
+    assert one.encoding_spikes == network.present(images(7)).sum() > 0
 
 
 def test_logits_are_the_linear_layer_of_the_last_spikes_summed_over_time() -> None:
@@ -118,7 +196,7 @@ def test_spike_and_tap_counts_are_those_of_the_spikes() -> None:
     (1.0, 0.875, 4, 9),  # scale 0.125: a tie at 8
 ])  # fmt: skip
 def test_the_threshold_excludes_ties(theta: float, alpha: float, bits: int, want: int) -> None:
-    assert net.integer_threshold(theta, alpha, bits) == want
+    assert integer_limit(theta, alpha, bits) + 1 == want
 
 
 def test_whole_read_back_weights_give_the_integer_network() -> None:
@@ -176,16 +254,22 @@ def test_images_of_another_size_are_refused() -> None:
 
 
 def test_an_odd_size_drops_its_last_row_when_pooled() -> None:
-    assert net.max_pool(np.arange(25.0).reshape(1, 5, 5, 1)).ravel().tolist() == [6, 8, 16, 18]
+    assert max_pool(np.arange(25.0).reshape(1, 5, 5, 1)).ravel().tolist() == [6, 8, 16, 18]
 
 
-def test_save_and_load_give_the_same_network(tmp_path: Path) -> None:
-    network = make(4)
+@pytest.mark.parametrize(
+    "network",
+    [make(4, neuron="lif-soft", encoding="rate"), with_norm(make(neuron="mfp-3")), as_fp32(make())],
+    ids=["levels", "norm", "fp32"],
+)
+def test_save_and_load_give_the_same_network(tmp_path: Path, network: net.Network) -> None:
     network.save(tmp_path / "w.h5")
     back = net.Network.load(tmp_path / "w.h5")
     assert np.array_equal(back.infer(images()).logits, network.infer(images()).logits)
-    assert np.array_equal(back.levels, network.levels)
-    for name in ("topology", "bits", "time_steps", "theta", "dataset", "class_names", "seed"):
+    for one, other in zip(back.layers, network.layers, strict=True):
+        assert np.array_equal(one.weights, other.weights)
+    kept = ("topology", "bits", "time_steps", "theta", "dataset", "class_names", "seed", "neuron", "encoding")
+    for name in kept:
         assert getattr(back, name) == getattr(network, name), name
 
 
@@ -202,12 +286,14 @@ def _spoil(path: Path, what: str) -> None:
         path.write_bytes(path.read_bytes()[:900])
         return
     with h5py.File(path, "r+") as file:
-        if what in ("format", "version", "neuron"):
+        if what in ("format", "version", "neuron", "encoding"):
             file.attrs[what] = 7
         elif what == "missing":
             del file["head_bias"]
         elif what == "level":
             file["levels/conv2"][0, 0, 0, 0] = 2
+        elif what == "norm":
+            file["norm/conv2"] = np.zeros((2, 4))
         elif what == "alpha":
             file["levels/conv2"].attrs["alpha"] = -1.0
         elif what == "shape":
@@ -223,6 +309,8 @@ def _spoil(path: Path, what: str) -> None:
         ("format", "not a weights file"),
         ("version", "version=7"),
         ("neuron", "neuron="),
+        ("encoding", "encoding="),
+        ("norm", "norm/conv2: want finite float64"),
         ("missing", "head_bias missing"),
         ("level", r"levels/conv2: want int8 levels in -1\.\.1"),
         ("alpha", "alpha=-1.0"),
@@ -249,11 +337,6 @@ def test_accuracy_is_the_share_of_right_labels() -> None:
     labels = network.infer(images(8)).predictions.copy()
     labels[:2] = (labels[:2] + 1) % 3
     assert network.accuracy(images(8), labels) == 0.75
-
-
-def test_wide_layers_leave_float32_before_it_rounds() -> None:
-    assert net._exact_type(576, 7) == np.float32
-    assert net._exact_type(2**20, 127) == np.float64
 
 
 def test_a_network_is_never_changed_in_place() -> None:

@@ -18,7 +18,10 @@ from quest_lab import __version__
 from quest_lab.cli import sim
 from quest_lab.cli.bench import bench_app
 from quest_lab.cli.frame import debug_first, exit_on_failure, printable_everywhere
+from quest_lab.encodings import ENCODINGS
 from quest_lab.examples import example_benches
+from quest_lab.layers import NETWORKS
+from quest_lab.neurons import NEURONS
 from quest_lab.train.config import TrainConfig
 
 TRAINING = TrainConfig()  # its defaults are this command line's
@@ -231,44 +234,113 @@ def energy_command(
     )
 
 
-@command("train", "--dataset digits --bits 2 --epochs 30 --out trained")
+@command("train", "--network vgg6 --dataset cifar10 --data DIR --out trained")
 def train_command(
+    context: typer.Context,
     out: DirOut,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", help="TOML file of these options, as TrainConfig names them.", metavar="FILE"
+        ),
+    ] = None,
     dataset: Annotated[DatasetName, typer.Option(help="Images.")] = DatasetName.DIGITS,
     data: Data = None,
-    bits: Annotated[int, typer.Option(min=2, max=8, help="Bits of a weight and a membrane.")] = TRAINING.bits,
-    time_steps: Annotated[int, typer.Option(min=1, help="Steps an image is shown.")] = TRAINING.time_steps,
     network: Annotated[
-        str, typer.Option(help="Channels of the convs, encoder first; M: max pool, A: average pool.")
+        str,
+        typer.Option(
+            help=f"{', '.join(NETWORKS)}, or channels of the convs, encoder first; M: max pool, "
+            "A: average pool, F: flatten, then L: linear layers."
+        ),
     ] = TRAINING.network,
+    neuron: Annotated[
+        str, typer.Option(help=f"{', '.join(NEURONS)} (mfp-K: last K spikes).")
+    ] = TRAINING.neuron,
+    encoding: Annotated[str, typer.Option(help=f"{', '.join(ENCODINGS)}.")] = TRAINING.encoding,
+    bits: Annotated[
+        int, typer.Option(help="Bits of weights and membranes, 2 to 8; 32: FP32.")
+    ] = TRAINING.bits,
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", help="Experiment: folds into integers only with neuron mfp.")
+    ] = TRAINING.batch_norm,
+    time_steps: Annotated[int, typer.Option(min=1, help="Steps an image is shown.")] = TRAINING.time_steps,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = TRAINING.epochs,
-    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = TRAINING.batch_size,
-    lr: Annotated[
-        float, typer.Option(help="Learning rate of Adam.", callback=_positive)
+    batch_size: Annotated[int, typer.Option("--batch", min=1, help="Images a step.")] = TRAINING.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option("--lr", help="Learning rate of Adam.", callback=_positive)
     ] = TRAINING.learning_rate,
-    shift: Annotated[
-        int, typer.Option(min=0, help="Largest random shift of an image, in pixels.")
+    shift_pixels: Annotated[
+        int, typer.Option("--shift", min=0, help="Largest random shift of an image, in pixels.")
     ] = TRAINING.shift_pixels,
-    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the images.")] = TRAINING.flip,
+    flip: Annotated[
+        bool, typer.Option("--flip/--no-flip", help="Mirror half of the images.")
+    ] = TRAINING.flip,
+    decay: Annotated[
+        str, typer.Option(help="How the learning rate falls: cosine, or steps (a tenth at 50 % and at 75 %).")
+    ] = TRAINING.decay,
+    hysteresis: Annotated[
+        float,
+        typer.Option(help="Levels beyond a boundary at which a weight changes its level: fewer writes."),
+    ] = TRAINING.hysteresis,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = TRAINING.threads,
+    amp: Annotated[
+        bool, typer.Option("--amp", help="Convolve spikes and levels in bfloat16; spikes stay exact.")
+    ] = TRAINING.amp,
+    device: Annotated[str, typer.Option(help="auto (CUDA if there), cpu or cuda.")] = TRAINING.device,
     seed: Seed = TRAINING.seed,
+    energy: Annotated[
+        Path | None,
+        typer.Option(help="Run file of `characterize`: energies on that chip.", metavar="RUN.h5"),
+    ] = None,
+    states: States = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from DIR/checkpoint.h5, killed or stopped.")
+    ] = False,
+    checkpoint_steps: Annotated[
+        int, typer.Option(min=1, help="Steps between checkpoints; there is one after every epoch too.")
+    ] = 500,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Log for TensorBoard too (pip install tensorboard).")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a spiking network; write weights and schedule."""
+    """Train a spiking network; write weights and schedule. What is not said is the data set's recipe."""
     from quest_lab.cli.train import run
+    from quest_lab.cli.trainoptions import Options, settings
 
-    config = TrainConfig(
-        dataset=dataset.value,
-        bits=bits,
-        time_steps=time_steps,
-        network=network,
-        epochs=epochs,
-        batch_size=batch,
-        learning_rate=lr,
-        shift_pixels=shift,
-        flip=flip,
-        seed=seed,
+    options = {
+        "dataset": dataset.value,
+        "network": network,
+        "neuron": neuron,
+        "encoding": encoding,
+        "bits": bits,
+        "batch_norm": batch_norm,
+        "time_steps": time_steps,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "shift_pixels": shift_pixels,
+        "flip": flip,
+        "decay": decay,
+        "hysteresis": hysteresis,
+        "threads": threads,
+        "amp": amp,
+        "device": device,
+        "seed": seed,
+    }
+    given = {name: value for name, value in options.items() if _given(context, name)}
+    run(
+        out=out,
+        config=settings(out, config, given, resume=resume),
+        data=data,
+        overwrite=overwrite,
+        options=Options(energy, _parsed(states), resume, checkpoint_steps, tensorboard),
     )
-    run(out=out, config=config, data=data, overwrite=overwrite)
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    """Whether an option stood on the command line."""
+    return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
 
 
 @command("replay", "scaled trained/schedule.h5 --characterization chip.h5 --out replay.h5 --steps 20")

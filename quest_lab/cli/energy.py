@@ -7,6 +7,8 @@ from pathlib import Path
 from quest_lab.characterization import Characterization
 from quest_lab.cli.characterize import print_matrix
 from quest_lab.cli.common import energy, load_restricted, print_table
+from quest_lab.cli.rates import last_epoch_activity, print_comparison
+from quest_lab.cmos import compare
 from quest_lab.energy import count
 from quest_lab.mapping import in_chip_states, level_count
 from quest_lab.ranking import Ranking, rank, to_results
@@ -26,6 +28,9 @@ def run(
     ranking = execute(found=found, used=used, schedule=schedule, out=out, overwrite=overwrite)
     print_matrix(found, used)
     print_ranking(ranking, used, found)
+    with Schedule.open(schedule) as source:
+        rates = last_epoch_activity(source)
+        print_comparison(compare([layer.macs for layer in source.layers], rates.aor, rates.rate_in))
     if out is not None:
         print(f"energies: {out}")
 

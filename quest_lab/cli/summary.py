@@ -10,8 +10,8 @@ import numpy as np
 
 from quest_lab.characterization import Characterization
 from quest_lab.cli.common import energy, percent, print_table
+from quest_lab.cli.rates import print_rates
 from quest_lab.cli.replay import Replayed
-from quest_lab.cli.train import print_rates
 from quest_lab.mapping import in_chip_states
 from quest_lab.protocols.validate import Validation
 from quest_lab.ranking import Ranking
@@ -36,7 +36,8 @@ def print_summary(trained: TrainResult, chips: Mapping[str, OnChip], validated: 
     rows = [*_per_chip(chips)]
     rows += [(name, percent(value), *blank) for name, value in _accuracies(validated)]
     print_table("What the demo found", ("", *(f"preset {name}" for name in chips)), rows, note=_note(chips))
-    print_rates(trained.schedule)
+    if trained.schedule is not None:
+        print_rates(trained.schedule)
     print(trained.agreement)
 
 

@@ -1,49 +1,148 @@
-"""`quest-lab train`: train a spiking network; write weights and schedule."""
+"""`quest-lab train`: train a spiking network; write weights, schedule, checkpoint, log and energies."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from quest_lab.cli.common import percent, print_table
+from quest_lab.characterization import Characterization
+from quest_lab.cli.common import energy, load_restricted, percent
+from quest_lab.cli.energy import execute as rank_patterns
+from quest_lab.cli.energy import print_ranking
 from quest_lab.cli.progress import progress
-from quest_lab.layers import Activity, activity
-from quest_lab.schedule import Schedule, Step
+from quest_lab.cli.rates import print_comparison, print_rates
+from quest_lab.cli.trainoptions import PLAIN, Options, checkpoint_of
+from quest_lab.errors import BadInput
+from quest_lab.layers import FP32
+from quest_lab.mapping import in_chip_states, level_count
+from quest_lab.network import Network
+from quest_lab.ranking import Prices
+from quest_lab.record import RunWriter
 from quest_lab.session import Stop, stop_on_signals
 from quest_lab.train.config import TrainConfig, TrainResult
+from quest_lab.train.log import TensorBoard, write_csv
+from quest_lab.train.results import Energies, compare, energies, first_macs, log_rows, to_results
+
+if TYPE_CHECKING:
+    from quest_lab.train.run import Run
 
 
-def run(*, out: Path, config: TrainConfig, data: Path | None, overwrite: bool) -> None:
-    print_training(execute(out=out, config=config, data=data, overwrite=overwrite))
+def run(
+    *, out: Path, config: TrainConfig, data: Path | None, overwrite: bool, options: Options = PLAIN
+) -> None:
+    chip = _Chip.of(options, config.bits)
+    done = execute(out=out, config=config, data=data, overwrite=overwrite, options=options, chip=chip)
+    if int(os.environ.get("RANK", 0)):
+        return  # torchrun: the first process tells
+    print_training(done)
+    if chip is not None and done.schedule is not None:
+        ranking = rank_patterns(
+            found=chip.found, used=chip.used, schedule=done.schedule, out=out / "energy.h5",
+            overwrite=overwrite or options.resume,
+        )  # fmt: skip
+        print_ranking(ranking, chip.used, chip.found)
+        print(f"energies: {out / 'energy.h5'}")
 
 
-def execute(*, out: Path, config: TrainConfig, data: Path | None, overwrite: bool) -> TrainResult:
-    from quest_lab.train.loop import train
+@dataclass(frozen=True, slots=True)
+class _Chip:
+    """The characterised chip of --energy and what it charges."""
+
+    found: Characterization
+    used: tuple[int, ...]
+    prices: Prices
+
+    @classmethod
+    def of(cls, options: Options, bits: int) -> _Chip | None:
+        """Raises BadInput, before any training, if the chip cannot hold the levels."""
+        if options.energy is None:
+            if options.states is not None:
+                raise BadInput("--states: say which chip they are of (--energy RUN.h5)")
+            return None
+        if bits == FP32:
+            raise BadInput(f"bits={bits}: an FP32 network has no levels that {options.energy} could hold")
+        found, used = load_restricted(options.energy, options.states, level_count(bits))
+        return cls(found, used, Prices.of(found, level_count(bits)))
+
+
+def execute(
+    *,
+    out: Path,
+    config: TrainConfig,
+    data: Path | None,
+    overwrite: bool,
+    options: Options = PLAIN,
+    chip: _Chip | None = None,
+) -> TrainResult:
+    from quest_lab.train.loop import Checkpoints, train
 
     stop = Stop()
     out.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(checkpoint_of(out), options.checkpoint_steps, options.resume)
+    first = not int(os.environ.get("RANK", 0))
+    board = TensorBoard(out / "tensorboard") if options.tensorboard and first else None
     with progress() as report, stop_on_signals(stop):
         return train(
             config, weights=out / "weights.h5", schedule=out / "schedule.h5", data_dir=data, progress=report,
-            stop=stop, overwrite=overwrite,
+            stop=stop, overwrite=overwrite, checkpoints=checkpoints, on_epoch=_Epochs(out, chip, board),
         )  # fmt: skip
 
 
-def last_epoch_activity(schedule: Schedule) -> Activity:
-    """Rates, sparsity and AOR of the last epoch, with the levels it ended in."""
-    steps: list[Step] = []
-    for step in schedule:
-        steps = [*steps, step] if steps and steps[-1].epoch == step.epoch else [step]
-    return activity(
-        schedule.layers,
-        schedule.final_levels,
-        taps=np.sum([s.taps for s in steps], axis=0),
-        spikes_in=np.sum([s.spikes_in for s in steps], axis=0),
-        spikes_out=np.sum([s.spikes_out for s in steps], axis=0),
-        samples=sum(s.samples for s in steps),
-        bits=schedule.header.bits,
-    )
+@dataclass(frozen=True, slots=True)
+class _Epochs:
+    """Tells, logs and keeps what every epoch did."""
+
+    out: Path
+    chip: _Chip | None
+    board: TensorBoard | None
+
+    def __call__(self, run: Run) -> None:
+        found = None if self.chip is None else energies(self.chip.prices, run.history)
+        rows = log_rows(run.history, run.layers, found)
+        write_csv(self.out / "log.csv", rows)
+        if self.board is not None:
+            self.board.write(rows[-1])
+        print(self._line(run, found), flush=True)
+        self._keep(run, found)
+
+    def _line(self, run: Run, found: Energies | None) -> str:
+        epoch, layers = run.history[-1], run.layers
+        rates = (
+            ("R_in", epoch.rate_in(layers)), ("R_out", epoch.rate_out(layers)), ("sparsity", epoch.sparsity),
+            ("AOR", epoch.aor(layers)),
+        )  # fmt: skip
+        words = [f"epoch {run.epoch}/{run.config.epochs}: loss {epoch.loss:.3f}",
+                 f"accuracy {percent(epoch.accuracy)}", f"changed {percent(epoch.changed)} a step",
+                 *(f"{name} {v.min():.3f}-{v.max():.3f}" for name, v in rates)]  # fmt: skip
+        if found is not None and self.chip is not None:
+            update, gated, row, neuron = (
+                values[-1].sum() for values in (found.update_j, found.gated_j, found.row_j, found.neuron_j)
+            )
+            words.append(
+                f"{in_chip_states(found.pattern, self.chip.used)}: E_w {energy(update / epoch.steps)} a batch, "
+                f"{energy(update / epoch.samples)} a sample, E_a {energy(gated / epoch.samples)} gated, "
+                f"{energy(row / epoch.samples)} row-activated, E_n {energy(neuron / epoch.samples)} a sample"
+            )
+        return ", ".join(words)
+
+    def _keep(self, run: Run, found: Energies | None) -> None:
+        """training.h5, written anew: it is small, and whole after every epoch."""
+        c, topology = run.config, run.model.topology
+        settings: dict[str, Any] = {
+            "dataset": c.dataset, "network": c.network, "neuron": c.neuron, "bits": c.bits, "time_steps": c.time_steps,
+            "epochs": c.epochs,
+        }  # fmt: skip
+        if self.chip is not None:
+            settings |= {"chip_id": self.chip.found.chip_id, "states": list(self.chip.used)}
+        with RunWriter.create(
+            self.out / "training.h5", kind="training", title="Training of a spiking network", seed=c.seed,
+            settings=settings, overwrite=True,
+        ) as writer:  # fmt: skip
+            results = to_results(run.history, run.layers, first_macs(topology), found)
+            for i, result in enumerate(results):
+                writer.add_result(result, default=i == 0)
 
 
 def print_training(done: TrainResult) -> None:
@@ -52,19 +151,25 @@ def print_training(done: TrainResult) -> None:
         f"accuracy: {percent(done.test_accuracy)} held out, {percent(done.train_accuracy)} on the training images"
     )
     print(done.agreement)
-    print_rates(done.schedule)
-    print(f"training took {done.seconds:.0f} s\nweights:  {done.weights}\nschedule: {done.schedule}")
+    network = Network.load(done.weights)
+    print(f"encoding: {encoded(network.encoding, done.encoding_spikes)}; memory: {remembered(network)}")
+    if done.schedule is not None:
+        print_rates(done.schedule)
+    macs = first_macs(network.topology)
+    print_comparison(compare(done.history[-1], network.infos, macs))
+    print(f"training took {done.seconds:.0f} s\nweights:  {done.weights}")
+    print(f"schedule: {done.schedule or 'none, an FP32 network writes no levels'}")
 
 
-def print_rates(path: Path) -> None:
-    """R_in, R_out, sparsity and AOR of every layer in a schedule's last epoch."""
-    with Schedule.open(path) as schedule:
-        rates, steps = last_epoch_activity(schedule), schedule.header.time_steps
-        rows = [
-            (layer.name, layer.size, f"{rates.rate_in[i]:.3f}", f"{rates.rate_out[i]:.3f}",
-             percent(rates.sparsity[i]), f"{rates.aor[i]:.3f}", f"{rates.aor[i] / steps:.4f}")
-            for i, layer in enumerate(schedule.layers)
-        ]  # fmt: skip
-    header = ("layer", "weights", "R_in", "R_out", "sparsity", "AOR", "AOR / T")
-    note = f"Spikes a place over T = {steps} steps, last epoch; R_in enters the layer (after pooling), R_out leaves it."
-    print_table("Rates of the trained network", header, rows, note=note)
+def encoded(encoding: str, spikes: float) -> str:
+    return (
+        f"{encoding}, {spikes:.1f} spikes an image" if spikes else f"{encoding}, no spikes before the encoder"
+    )
+
+
+def remembered(network: Network) -> str:
+    """What the neurons after the encoder store from step to step."""
+    bits = sum(network.neuron.memory_bits(info, network.bits) for info in network.infos)
+    neurons = sum(info.neurons for info in network.infos)
+    what = "spike bits of their inputs" if network.neuron.history else "membranes"
+    return f"{bits / neurons:.2f} bits a neuron ({what}, {neurons} neurons {network.neuron})"

@@ -40,6 +40,7 @@ def execute(
     options: BenchOptions = AS_USUAL,
 ) -> Validation:
     network = Network.load(weights)
+    network.check_integer(str(weights))
     if dataset is not None and dataset != network.dataset:
         raise BadInput(f"{weights}: was trained on {network.dataset!r}, not {dataset!r}")
     images = load_dataset(network.dataset, data)

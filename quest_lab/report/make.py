@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quest_lab import __version__
 from quest_lab.errors import BadInput
-from quest_lab.report import cells, patterns, replayed, sources, style, training, validated, weights
+from quest_lab.report import cells, patterns, replayed, sources, style, trained, training, validated, weights
 from quest_lab.report.page import Numbers, Section, Text, html
 from quest_lab.report.sources import Files, Source
 
@@ -24,6 +24,7 @@ _ASSUMED = (
 _MAKERS: dict[str, Callable[[Source, Files], Section]] = {
     sources.CHARACTERIZATION: cells.section,
     sources.SCHEDULE: training.section,
+    sources.TRAINING: trained.section,
     sources.WEIGHTS: weights.section,
     sources.ENERGY: patterns.section,
     sources.REPLAY: replayed.section,

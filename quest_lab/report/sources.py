@@ -17,8 +17,16 @@ from quest_lab.runwriter import part_of
 from quest_lab.schedule import Schedule
 
 CHARACTERIZATION, SCHEDULE, WEIGHTS = "characterization", "schedule", "weights"
-ENERGY, REPLAY, VALIDATION = "energy", "replay", "validation"
-KINDS = (CHARACTERIZATION, SCHEDULE, WEIGHTS, ENERGY, REPLAY, VALIDATION)  # in the order of the page
+TRAINING, ENERGY, REPLAY, VALIDATION = "training", "energy", "replay", "validation"
+KINDS = (
+    CHARACTERIZATION,
+    SCHEDULE,
+    TRAINING,
+    WEIGHTS,
+    ENERGY,
+    REPLAY,
+    VALIDATION,
+)  # in the order of the page
 _FORMATS = {"quest-lab-schedule": SCHEDULE, "quest-lab-network": WEIGHTS}
 SIMULATED = ("scaled", "lab", "domain-wall")  # chips that come with quest-lab
 

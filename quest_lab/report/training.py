@@ -11,12 +11,14 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from quest_lab.energy import Counts, count
-from quest_lab.report import style
+from quest_lab.layers import ACCUMULATE_J
+from quest_lab.neurons import Neuron
+from quest_lab.report import frozen, style
 from quest_lab.report.numbers import levels, percent, short
 from quest_lab.report.page import Block, Numbers, Picture, Section, Text
 from quest_lab.report.sources import Files, Source
 from quest_lab.schedule import STAGES, Schedule
+from quest_lab.taps import TapLevels
 
 Floats = NDArray[np.float64]
 _RATES = (
@@ -30,7 +32,8 @@ _RATES = (
 @dataclass(frozen=True)
 class History:
     """A training run, counted. `loss`, `changed` (share of weights) [step]; `epoch` [step]; the rates are of
-    each epoch: [epoch, layer]; `moves[stage, from, to]` over all steps and the stages 1 to 3.
+    each epoch: [epoch, layer]; `spikes` leaving and `operations_j` of an image in the last epoch, `memory_bits` of a
+    neuron: [layer]; `moves[stage, from, to]` over all steps and the stages 1 to 3.
     """
 
     bits: int
@@ -44,6 +47,9 @@ class History:
     rate_out: Floats
     sparsity: Floats
     aor: Floats
+    spikes: Floats
+    operations_j: Floats
+    memory_bits: Floats
     moves: NDArray[np.int64]
 
     @property
@@ -55,35 +61,50 @@ class History:
 
 
 def load(path: str) -> History:
-    """Stream the schedule twice: for its counts, then for its spikes and losses."""
+    """Stream the schedule once; memory grows with steps and epochs, not with weights or levels."""
     with Schedule.open(path) as schedule:
-        counts = count(schedule)
-        rows = [(s.epoch, s.loss, s.weight.size, s.spikes_in, s.spikes_out) for s in schedule]
-        layers, bits, weights = schedule.layers, schedule.header.bits, schedule.weights
-    epoch, loss, changed, spikes_in, spikes_out = (np.array(column) for column in zip(*rows, strict=True))
-    samples = _by_epoch(counts.samples[:, None], epoch)
-    zero = 2 ** (bits - 1) - 1
-    effective = counts.reads.sum(axis=2) - counts.reads[:, :, zero]
+        bits, weights, layers = schedule.header.bits, schedule.weights, schedule.layers
+        neuron = Neuron.parse(schedule.header.neuron)
+        now = TapLevels(layers, schedule.initial_levels, bits)
+        moves = np.zeros((4, now.levels, now.levels), np.int64)
+        steps: list[tuple[float, ...]] = []
+        counts: list[tuple[NDArray[np.int64], ...]] = []
+        zeros: list[NDArray[np.float64]] = []
+        for step in schedule:
+            reads = now.reads(step.taps)
+            moved = now.write(step.weight, step.old, step.new).sum(axis=0)
+            moves[0] += moved
+            if step.stage:
+                moves[step.stage] += moved
+            held = now.weights()
+            steps.append((step.epoch, step.stage, step.loss, step.weight.size, step.samples))
+            counts.append((step.spikes_in, step.spikes_out, reads.sum(axis=1) - reads[:, now.top]))
+            zeros.append(held[:, now.top] / held.sum(axis=1))
+    epoch, stage, loss, changed, samples = (np.array(column) for column in zip(*steps, strict=True))
+    spikes_in, spikes_out, effective = (np.array(column) for column in zip(*counts, strict=True))
+    seen = _by_epoch(samples[:, None], epoch)
     last = np.flatnonzero(np.diff(epoch, append=epoch[-1] + 1))
     inputs, neurons, macs = (np.array([getattr(x, n) for x in layers]) for n in ("inputs", "neurons", "macs"))
+    rate_out, aor = (
+        _by_epoch(spikes_out, epoch) / (seen * neurons),
+        _by_epoch(effective, epoch) / (seen * macs),
+    )
     return History(
-        bits, weights, [x.name for x in layers], epoch, counts.stage, loss, changed / weights,
-        rate_in=_by_epoch(spikes_in, epoch) / (samples * inputs),
-        rate_out=_by_epoch(spikes_out, epoch) / (samples * neurons),
-        sparsity=counts.levels[last][:, :, zero] / counts.levels[last].sum(axis=2),
-        aor=_by_epoch(effective, epoch) / (samples * macs),
-        moves=_moves(counts),
+        bits, weights, [x.name for x in layers], epoch, stage, loss, changed / weights,
+        rate_in=_by_epoch(spikes_in, epoch) / (seen * inputs),
+        rate_out=rate_out,
+        sparsity=np.array(zeros)[last],
+        aor=aor,
+        spikes=rate_out[-1] * neurons,
+        operations_j=aor[-1] * macs * ACCUMULATE_J,
+        memory_bits=np.array([neuron.memory_bits(x, bits) / x.neurons for x in layers]),
+        moves=moves,
     )  # fmt: skip
 
 
 def _by_epoch(values: NDArray[np.int64], epoch: NDArray[np.int64]) -> NDArray[np.int64]:
     starts = np.flatnonzero(np.diff(epoch, prepend=epoch[0] - 1))
     return np.add.reduceat(values, starts, axis=0)
-
-
-def _moves(counts: Counts) -> NDArray[np.int64]:
-    chip = counts.transitions.sum(axis=1)
-    return np.stack([chip.sum(axis=0)] + [chip[counts.stage == s].sum(axis=0) for s in (1, 2, 3)])
 
 
 def section(source: Source, _files: Files) -> Section:
@@ -94,10 +115,10 @@ def section(source: Source, _files: Files) -> Section:
     out = Section(f"Training on {head.dataset} at {head.bits} bits ({source.path.name})")
     out.blocks.append(
         Text(
-            f"Network {head.network} (first convolution and last layer FP32), {weights} quantised weights, "
-            f"T = {head.time_steps} time steps, {steps} batches of {head.batch_size}, seed {head.seed}; "
-            f"{writes} weight changes. The schedule counts, in its own words: {convention}. T, network, epochs "
-            "and learning rate are this run's own: QUEST's are not recoverable."
+            f"Network {head.network} (first convolution and last layer FP32), neurons {head.neuron}, "
+            f"{weights} quantised weights, T = {head.time_steps} time steps, {steps} batches of {head.batch_size}, "
+            f"seed {head.seed}; {writes} weight changes. The schedule counts, in its own words: {convention}. T, "
+            "network, epochs and learning rate are this run's own: QUEST's are not recoverable."
         )
     )
     if steps == 0:
@@ -105,8 +126,22 @@ def section(source: Source, _files: Files) -> Section:
         return out
     history = load(str(source.path))
     out = replace(out, finding=_finding(history))
-    out.blocks.extend([*_pictures(history), _table(history)])
+    out.blocks.extend([*_pictures(history), _table(history), *_frozen(source)])
     return out
+
+
+def _frozen(source: Source) -> list[Block]:
+    found = frozen.load(source.path)
+    if not found.states:
+        return []
+    caption = (
+        f"Level of {len(found.layer_of)} weights, drawn at random from all layers, after every batch of the stages of "
+        "the first epoch: a row that keeps its colour is a frozen weight. White lines part the layers."
+    )
+    picture = Picture(
+        "states", "States of sampled weights, batch by batch", caption, partial(frozen.draw, found)
+    )
+    return [picture, frozen.table(found)]
 
 
 def _finding(history: History) -> str:
@@ -161,13 +196,17 @@ def _pictures(history: History) -> list[Block]:
 
 def _table(history: History) -> Numbers:
     rows = [
-        (name, *(f"{getattr(history, key)[-1, i]:.3f}" for _, key in _RATES))
+        (name, *(f"{getattr(history, key)[-1, i]:.3f}" for _, key in _RATES), f"{history.spikes[i]:.0f}",
+         f"{1e9 * history.operations_j[i]:.3g}", f"{history.memory_bits[i]:.2f}")
         for i, name in enumerate(history.layers)
-    ]
-    header = ("layer", "R_in", "R_out", "sparsity", "AOR")
-    return Numbers(
-        f"Last epoch ({int(history.epoch[-1]) + 1})", header, rows, "Definitions as in the figure above."
+    ]  # fmt: skip
+    header = ("layer", "R_in", "R_out", "sparsity", "AOR", "spikes", "operations (nJ)", "memory (bits)")
+    note = (
+        "Definitions as in the figure above. Spikes leaving an image; operations of an image: AOR x MACs x "
+        f"{1e12 * ACCUMULATE_J:g} pJ, 45 nm CMOS (DIET-SNN), without the FP32 layers and without the cells' energy; "
+        "memory: what a neuron stores from step to step."
     )
+    return Numbers(f"Last epoch ({int(history.epoch[-1]) + 1})", header, rows, note)
 
 
 def _training(history: History) -> Figure:

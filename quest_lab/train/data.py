@@ -1,4 +1,4 @@
-"""Images to train on: scikit-learn's digits, CIFAR-10 in its binary layout, MNIST in its idx files.
+"""Images to train on: scikit-learn's digits, CIFAR-10 in its binary or Python layout, MNIST in its idx files.
 
 Imports no torch. Images are (N, channels, height, width), uint8 or float32 of 0..1.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from quest_lab.errors import BadInput
 from quest_lab.network import as_floats
+from quest_lab.train.pickles import load_plain
 
 Images = NDArray[Any]
 Labels = NDArray[np.int64]
@@ -25,6 +26,8 @@ HOLD_OUT = 0.25
 _CIFAR_RECORD = 1 + 3 * 32 * 32
 _CIFAR_TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 _CIFAR_TEST = "test_batch.bin"
+_CIFAR_PICKLES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
+_CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # MINT's, as most papers'
 _CIFAR_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 _CIFAR_LAYOUT = "CIFAR-10 binary: records of 1 label byte + 3072 pixel bytes (red, green, blue, 32x32)"
 _MNIST_LAYOUT = "MNIST idx files, plain or with .gz: images-idx3-ubyte and labels-idx1-ubyte"
@@ -70,12 +73,40 @@ def _digits(_: Path | None) -> Dataset:
 
 
 def _cifar10(folder: Path | None) -> Dataset:
-    names = (*_CIFAR_TRAIN, _CIFAR_TEST)
-    root = _folder("cifar10", folder, "cifar-10-batches-bin", names, _CIFAR_LAYOUT)
-    parts = [_cifar_file(root / name) for name in names]
+    pickled = folder is not None and _cifar_pickles(folder)
+    if pickled:
+        parts = [_cifar_pickle(pickled / name) for name in _CIFAR_PICKLES]
+    else:
+        names = (*_CIFAR_TRAIN, _CIFAR_TEST)
+        root = _folder("cifar10", folder, "cifar-10-batches-bin", names, _CIFAR_LAYOUT)
+        parts = [_cifar_file(root / name) for name in names]
     images = np.concatenate([part[0] for part in parts[:-1]])
     labels = np.concatenate([part[1] for part in parts[:-1]])
-    return _dataset("cifar10", tuple(_CIFAR_CLASSES.split()), images, labels, *parts[-1])
+    data = _dataset("cifar10", tuple(_CIFAR_CLASSES.split()), images, labels, *parts[-1])
+    return replace(data, mean=np.array(_CIFAR_MEAN, np.float32), std=np.array(_CIFAR_STD, np.float32))
+
+
+def _cifar_pickles(folder: Path) -> Path | None:
+    """The folder, or its usual inner one, that holds CIFAR-10's Python layout."""
+    roots = (folder, folder / "cifar-10-batches-py")
+    return next((r for r in roots if all((r / name).is_file() for name in _CIFAR_PICKLES)), None)
+
+
+def _cifar_pickle(path: Path) -> tuple[Images, Labels]:
+    """One batch of the Python layout: {data: uint8 (N, 3072), labels: N numbers}."""
+    found = load_plain(path)
+    if not isinstance(found, dict):
+        raise BadInput(f"{path}: holds a {type(found).__name__}, want a dictionary with data and labels")
+    data, labels = (found.get(key.encode(), found.get(key)) for key in ("data", "labels"))
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
+        shape = f"{data.dtype}{data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise BadInput(f"{path}: data is {shape}, want uint8 (N, 3072): red, green, blue, 32x32")
+    marks = np.asarray(labels)
+    if marks.dtype.kind not in "iu" or marks.shape != (len(data),):
+        raise BadInput(f"{path}: labels is {marks.dtype}{marks.shape}, want {len(data)} whole numbers")
+    if marks.size and marks.min() < 0:
+        raise BadInput(f"{path}: label {int(marks.min())}, want 0 to 9")
+    return data.reshape(-1, 3, 32, 32), _labels(path, marks)
 
 
 def _cifar_file(path: Path) -> tuple[Images, Labels]:
@@ -114,7 +145,7 @@ def _idx_file(root: Path, name: str) -> Any:
     return values[:, None] if dims == 3 else _labels(path, values)
 
 
-def _labels(path: Path, values: NDArray[np.uint8]) -> Labels:
+def _labels(path: Path, values: NDArray[Any]) -> Labels:
     if values.size and values.max() > 9:
         raise BadInput(f"{path}: label {int(values.max())}, want 0 to 9")
     return values.astype(np.int64)
@@ -140,6 +171,10 @@ def _dataset(
     for part, these, marks in (("training", images, labels), ("test", test, test_labels)):
         if len(these) != len(marks) or not len(these):
             raise BadInput(f"dataset {name!r}: {len(these)} {part} images but {len(marks)} labels")
+        if these.shape[1:] != images.shape[1:]:
+            raise BadInput(
+                f"dataset {name!r}: {part} images {these.shape[1:]}, training images {images.shape[1:]}"
+            )
     mean, std = _statistics(images)
     return Dataset(name, classes, images, labels, test, test_labels, mean, std)
 

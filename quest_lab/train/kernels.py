@@ -3,6 +3,7 @@
 Arrays are (T, n), one column a neuron. h is the membrane before firing, in units of a level for quantised
 neurons; everything else follows from it, so it is all that the backward pass keeps. Columns go in blocks
 that stay in the cache, and the inner loops are branch-free so that they become vector instructions.
+quest_lab.train.steps is the same in torch operations.
 """
 
 from __future__ import annotations
@@ -18,8 +19,21 @@ _BLOCK = 2048
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def quantised_forward(current: F32, level: Number, top: Number, h: F32, spikes: F32) -> None:
-    """h = u + i; s = 1[h >= level]; u = clamp(h, -top, top) (1 - s), integers held as float32."""
+def quantised_forward(
+    current: F32,
+    limit: Number,
+    charge: Number,
+    top: Number,
+    leak: Number,
+    soft: bool,
+    whole: bool,
+    h: F32,
+    spikes: F32,
+) -> None:
+    """h = u + i; s = 1[h > limit]; u = rounded and clamped leak (h - s taken), taken = charge or h.
+
+    `whole`: integer currents, held as float32; a convolution algorithm may leave 1e-6, which is rounded off.
+    """
     steps, neurons = current.shape
     zero, one = np.float32(0.0), np.float32(1.0)
     u = np.empty(_BLOCK, np.float32)
@@ -29,25 +43,36 @@ def quantised_forward(current: F32, level: Number, top: Number, h: F32, spikes: 
         for t in range(steps):
             here, out, arriving = h[t, start:], spikes[t, start:], current[t, start:]
             for n in range(width):
-                # The current is exact already; a convolution algorithm may leave 1e-6.
-                total = u[n] + np.rint(arriving[n])
-                quiet = total < level
+                total = u[n] + (np.rint(arriving[n]) if whole else arriving[n])
+                fired = total > limit
                 here[n] = total
-                out[n] = zero if quiet else one
-                u[n] = min(max(total, -top), top) if quiet else zero
+                out[n] = one if fired else zero
+                taken = (charge if soft else total) if fired else zero
+                u[n] = min(max(np.rint(leak * (total - taken)), -top), top)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def quantised_backward(
-    grad: F32, h: F32, level: Number, top: Number, scale: Number, theta: Number, out: F32
+    grad: F32,
+    h: F32,
+    limit: Number,
+    charge: Number,
+    top: Number,
+    leak: Number,
+    soft: bool,
+    scale: Number,
+    theta: Number,
+    out: F32,
 ) -> float:
-    """Gradient to the integer currents into `out`; returns the one to alpha (blocks summed in float64).
+    """Gradient to the currents (in levels) into `out`; returns the one to alpha (blocks summed in float64).
 
-    With H = scale h: dL/dH[t] = dL/ds[t] max(0, 1 - |H - theta|) + dL/dU[t] dU/dH[t], dU/dH = 1 for a
-    quiet neuron inside the levels, else 0; dU/dalpha = sign(h) for a quiet one outside; dH/dalpha = i / top.
+    With H = scale h and x = leak (h - s taken), u = rounded and clamped x:
+    dL/dH[t] = dL/ds[t] max(0, 1 - |H - theta|) + dL/dU[t] dU/dH[t]; dU/dH = leak where |x| <= top (0 where a
+    hard reset fired), else 0; dU/dalpha = (u - x) / top there, else sign(x); dH/dalpha = i / top.
     """
     steps, neurons = h.shape
     zero, one = np.float32(0.0), np.float32(1.0)
+    level_theta = theta / scale
     carried, slopes = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
     slope = 0.0
     for start in range(0, neurons, _BLOCK):
@@ -56,14 +81,19 @@ def quantised_backward(
         for back in range(steps):
             t = steps - 1 - back
             here, given, towards = h[t, start:], grad[t, start:], out[t, start:]
-            before, first = h[max(t - 1, 0), start:], t == 0
+            before, later = h[max(t - 1, 0), start:], one if t > 0 else zero
             for n in range(width):
                 now, past = here[n], before[n]
-                inside = now < level and abs(now) <= top
-                side = (one if now > zero else -one) if now < level and not inside else zero
-                value = given[n] * max(one - abs(now * scale - theta), zero)
-                value += carried[n] if inside else zero
-                u = zero if first or past >= level else min(max(past, -top), top)
+                fired, had_fired = now > limit, past > limit
+                x = leak * (now - ((level_theta if soft else now) if fired else zero))
+                rounded = np.rint(leak * (now - ((charge if soft else now) if fired else zero)))
+                side = (min(max(rounded, -top), top) - x) / top
+                inside = abs(x) <= top
+                side = side if inside else (one if x > zero else -one)
+                passed = leak if inside and (soft or not fired) else zero
+                value = given[n] * max(one - abs(now * scale - theta), zero) + carried[n] * passed
+                u = np.rint(leak * (past - ((charge if soft else past) if had_fired else zero)))
+                u = later * min(max(u, -top), top)
                 slopes[n] += carried[n] * side + value * (now - u) / top
                 towards[n] = value * scale
                 carried[n] = value
@@ -72,31 +102,32 @@ def quantised_backward(
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def encoder_forward(current: F32, theta: Number, h: F32, spikes: F32) -> None:
-    """FP32 neurons with the same `current` (n,) at each step: h = u + i; s = 1[h > theta]; u = h (1 - s)."""
+def float_forward(current: F32, theta: Number, leak: Number, soft: bool, h: F32, spikes: F32) -> None:
+    """FP32 neurons: h = u + i; s = 1[h > theta]; u = leak (h - s taken). `current` (T, n), or (1, n) at each step."""
     steps, neurons = h.shape
     zero, one = np.float32(0.0), np.float32(1.0)
     for t in range(steps):
-        here, out, past = h[t], spikes[t], h[max(t - 1, 0)]
+        here, out, past, arriving = h[t], spikes[t], h[max(t - 1, 0)], current[min(t, len(current) - 1)]
         for n in range(neurons):
-            u = zero if t == 0 or past[n] > theta else past[n]
-            total = u + current[n]
+            taken = (theta if soft else past[n]) if past[n] > theta else zero
+            u = zero if t == 0 else leak * (past[n] - taken)
+            total = u + arriving[n]
             here[n] = total
             out[n] = one if total > theta else zero
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def encoder_backward(grad: F32, h: F32, theta: Number, out: F32) -> None:
-    """Gradient to the repeated current into `out` (n,)."""
+def float_backward(grad: F32, h: F32, theta: Number, leak: Number, soft: bool, out: F32) -> None:
+    """Gradient to the current into `out`, (T, n) or (1, n)."""
     steps, neurons = h.shape
     zero, one = np.float32(0.0), np.float32(1.0)
     carried = np.zeros(neurons, np.float32)
     out[:] = zero
     for back in range(steps):
         t = steps - 1 - back
-        here, given = h[t], grad[t]
+        here, given, towards = h[t], grad[t], out[min(t, len(out) - 1)]
         for n in range(neurons):
             value = given[n] * max(one - abs(here[n] - theta), zero)
-            value += carried[n] if here[n] <= theta else zero
+            value += leak * carried[n] if soft or here[n] <= theta else zero
             carried[n] = value
-            out[n] += value
+            towards[n] += value

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from torch import Tensor
 
-from quest_lab import seeds
 from quest_lab.errors import BadInput, Interrupted
-from quest_lab.layers import Counts, LayerInfo, Topology, tap_counts
-from quest_lab.network import as_floats
+from quest_lab.layers import FP32
 from quest_lab.schedule import Header, ScheduleWriter, stage_of
-from quest_lab.train.augment import augment
-from quest_lab.train.config import Epoch, Progress, Stop, TrainConfig, TrainResult
+from quest_lab.train.checkpoint import Checkpoint
+from quest_lab.train.config import Progress, Stop, TrainConfig, TrainResult
 from quest_lab.train.data import Dataset, load_dataset
-from quest_lab.train.model import Passed, SpikingVGG
+from quest_lab.train.run import Run
 from quest_lab.train.verify import compare
+from quest_lab.train.workers import Workers, workers
+
+OnEpoch: TypeAlias = Callable[[Run], None]  # told after every epoch, in the first process
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """Where the checkpoint goes, after every epoch and every `every_steps`; `resume` goes on from it."""
+
+    path: Path
+    every_steps: int = 500
+    resume: bool = False
 
 
 def train(
@@ -35,41 +41,58 @@ def train(
     schedule: Path,
     dataset: Dataset | None = None,
     data_dir: Path | None = None,
+    checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    on_epoch: OnEpoch | None = None,
     overwrite: bool = False,
 ) -> TrainResult:
-    """Train `config`, write `weights` and `schedule`, and measure the integer network's accuracies.
+    """Train `config`, write `weights` and `schedule`, and measure the saved network's accuracies.
 
-    The same config, torch build and machine give the same files. Stopped (Interrupted), both files are
-    closed as they stand and the exception goes on. Raises BadInput: existing outputs, missing data.
+    An FP32 network has no levels, so its schedule is not written.
+    The same config, torch build and machine give the same files, also when killed and resumed from a
+    checkpoint (CPU). Stopped (Interrupted), the files are closed as they stand, a checkpoint is left and the
+    exception goes on. Under `torchrun` every process calls this and the first one writes. Raises BadInput:
+    existing outputs, missing data, a checkpoint of another run; Diverged.
     """
-    _refuse_existing((weights, schedule), overwrite)
+    resume = checkpoints is not None and checkpoints.resume
+    saved = Checkpoint.load(checkpoints.path) if checkpoints is not None and resume else None
+    outputs = (weights, schedule, *([] if checkpoints is None else [checkpoints.path]))
+    _refuse_existing(outputs, overwrite or resume)
     data = load_dataset(config.dataset, data_dir) if dataset is None else dataset
     started = time.perf_counter()
-    with _repeatable(config.threads):
-        run = _Run.start(config, data)
-        try:
-            history = run.train(schedule, progress, stop, overwrite)
-        except Interrupted:
-            run.model.export(data.class_names).save(weights, overwrite=True)
-            raise
+    with _repeatable(config.threads), workers(config.device, config.batch_size) as group:
+        run = Run.start(config, data, group)
+        if checkpoints is not None and saved is not None:
+            saved.check(checkpoints.path, config, len(data.train_images))
+            run.restore(saved)
+        overwrite = overwrite or resume
+        with _writer(run, schedule, overwrite, None if saved is None else saved.steps) as writer:
+            job = _Job(run, writer, checkpoints, progress, stop, on_epoch)
+            try:
+                job.run_all()
+            except Interrupted:
+                job.save_checkpoint()
+                _save(run, weights, overwrite=True)
+                raise
+            seconds = time.perf_counter() - started
+            _save(run, weights, overwrite=overwrite)
         network = run.model.export(data.class_names)
-        seconds = time.perf_counter() - started
         agreement = compare(run.model, network, data.test_images)
-    network.save(weights, overwrite=overwrite)
+    tested = network.infer(data.test_images)
     return TrainResult(
         train_accuracy=network.accuracy(data.train_images, data.train_labels),
-        test_accuracy=network.accuracy(data.test_images, data.test_labels),
+        test_accuracy=float(np.mean(tested.predictions == data.test_labels)),
         weights=Path(weights),
-        schedule=Path(schedule),
-        history=history,
+        schedule=None if config.bits == FP32 else Path(schedule),
+        history=tuple(run.history),
         agreement=agreement,
+        encoding_spikes=tested.encoding_spikes / len(data.test_images),
         seconds=seconds,
     )
 
 
-def _refuse_existing(paths: tuple[Path, ...], overwrite: bool) -> None:
+def _refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
     for path in paths:
         if Path(path).exists() and not overwrite:
             raise BadInput(f"{path}: exists already (overwrite it with --overwrite)")
@@ -92,122 +115,87 @@ def _repeatable(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def _writer(
+    run: Run, schedule: Path, overwrite: bool, resume_steps: int | None
+) -> Iterator[ScheduleWriter | None]:
+    """The schedule's writer in the first process; None in the others, and for an FP32 network."""
+    c, model = run.config, run.model
+    if c.bits == FP32 and run.workers.first:
+        Path(schedule).unlink(missing_ok=True)  # an earlier run's, to be overwritten
+    network, neuron = model.topology.text, str(model.neuron)
+    header = Header(c.bits, c.time_steps, c.batch_size, run.data.name, c.seed, network, neuron)
+    opened = nullcontext() if c.bits == FP32 or not run.workers.first else ScheduleWriter(
+        schedule, header, run.layers, model.levels(), overwrite=overwrite, resume_steps=resume_steps
+    )  # fmt: skip
+    with opened as writer:
+        yield writer
+
+
+def _save(run: Run, weights: Path, *, overwrite: bool) -> None:
+    if run.workers.first:
+        run.model.export(run.data.class_names).save(weights, overwrite=overwrite)
+
+
 @dataclass(slots=True)
-class _Run:
-    """A run in progress: the model, its optimizer and the generator of its batches."""
+class _Job:
+    """The epochs of a run, with everyone who wants to know."""
 
-    config: TrainConfig
-    data: Dataset
-    model: SpikingVGG
-    optimizer: torch.optim.Adam
-    rng: np.random.Generator
+    run: Run
+    writer: ScheduleWriter | None
+    checkpoints: Checkpoints | None
+    progress: Progress | None
+    stop: Stop | None
+    on_epoch: OnEpoch | None
 
-    @classmethod
-    def start(cls, config: TrainConfig, data: Dataset) -> _Run:
-        topology = Topology.parse(config.network, data.image_shape, len(data.class_names))
-        if len(data.train_images) < config.batch_size:
-            raise BadInput(f"batch_size={config.batch_size}: only {len(data.train_images)} training images")
-        model = SpikingVGG(topology, config, data.mean, data.std, seeds.generator(config.seed, "weights"))
-        optimizer = torch.optim.Adam(_groups(model, config.weight_decay), lr=config.learning_rate)
-        return cls(config, data, model, optimizer, seeds.generator(config.seed, "batches"))
+    def run_all(self) -> None:
+        run = self.run
+        while run.epoch < run.config.epochs:
+            _check(self.stop, run.workers)
+            self._step()
+            if self.progress is not None and run.workers.first:
+                self.progress("training", run.steps, run.total)
+            if run.batch == run.batches:
+                self._end_epoch()
+            elif self.checkpoints is not None and run.steps % self.checkpoints.every_steps == 0:
+                self.save_checkpoint()
 
-    @property
-    def batches(self) -> int:
-        return len(self.data.train_images) // self.config.batch_size
+    def _step(self) -> None:
+        run, epoch, batch = self.run, self.run.epoch, self.run.batch
+        done, levels = run.step(), run.model.levels()
+        if self.writer is not None:
+            stage = stage_of(epoch, batch, run.batches)
+            self.writer.append(
+                levels, epoch=epoch, batch=batch, samples=done.samples, stage=stage, loss=done.loss,
+                **done.counts,
+            )  # fmt: skip
+        run.counter.step(
+            levels, samples=done.samples, loss=done.loss, right=done.right, neuron_moves=done.neuron_moves,
+            **done.counts,
+        )  # fmt: skip
 
-    def train(
-        self, schedule: Path, progress: Progress | None, stop: Stop | None, overwrite: bool
-    ) -> tuple[Epoch, ...]:
-        c, model = self.config, self.model
-        header = Header(c.bits, c.time_steps, c.batch_size, self.data.name, c.seed, c.network)
-        infos, levels = model.topology.layers(), model.levels()
-        history = []
-        with ScheduleWriter(schedule, header, infos, levels, overwrite=overwrite) as writer:
-            for epoch in range(c.epochs):
-                history.append(self._epoch(epoch, writer, progress, stop))
-        return tuple(history)
+    def _end_epoch(self) -> None:
+        self.run.finish_epoch()
+        self.save_checkpoint()
+        if self.run.workers.first and self.on_epoch is not None:
+            self.on_epoch(self.run)
 
-    def _epoch(
-        self, epoch: int, writer: ScheduleWriter, progress: Progress | None, stop: Stop | None
-    ) -> Epoch:
-        order = self.rng.permutation(len(self.data.train_images))
-        loss = right = changed = 0.0
-        for batch in range(self.batches):
-            if stop is not None:
-                stop.check()
-            own = order[batch * self.config.batch_size : (batch + 1) * self.config.batch_size]
-            step = self._step(epoch * self.batches + batch, own)
-            changed += writer.append(
-                self.model.levels(),
-                epoch=epoch,
-                batch=batch,
-                samples=len(own),
-                stage=stage_of(epoch, batch, self.batches),
-                loss=step.loss,
-                **_count(step.passed, self.model.topology.layers()),
-            )
-            loss, right = loss + step.loss, right + step.right
-            if progress is not None:
-                progress("training", epoch * self.batches + batch + 1, self.config.epochs * self.batches)
-        samples = self.batches * self.config.batch_size
-        weights = sum(info.size for info in self.model.topology.layers())
-        return Epoch(loss / self.batches, right / samples, changed / (self.batches * weights))
-
-    def _step(self, index: int, own: NDArray[np.int64]) -> _Stepped:
-        """One forward pass, one backward pass, one update of the weights."""
-        images = augment(
-            self.data.train_images[own],
-            shift_pixels=self.config.shift_pixels,
-            flip=self.config.flip,
-            rng=self.rng,
-        )
-        labels = torch.from_numpy(self.data.train_labels[own])
-        for group in self.optimizer.param_groups:
-            group["lr"] = _cosine(self.config.learning_rate, index, self.config.epochs * self.batches)
-        passed = self.model(torch.from_numpy(np.ascontiguousarray(as_floats(images))))
-        loss = _loss(passed.logits, labels)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch
-        self.optimizer.step()
-        right = int((passed.logits.detach().sum(0).argmax(1) == labels).sum())
-        return _Stepped(loss.item(), right, passed)
+    def save_checkpoint(self) -> None:
+        """The schedule first: it must hold every step that the checkpoint has seen."""
+        if self.checkpoints is None or not self.run.workers.first:
+            return
+        if self.writer is not None:
+            self.writer.flush()
+        self.run.checkpoint().save(self.checkpoints.path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Stepped:
-    loss: float
-    right: int
-    passed: Passed
-
-
-def _groups(model: SpikingVGG, weight_decay: float) -> list[dict[str, object]]:
-    """Parameters for Adam: scales and biases are not pulled towards 0."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    kept = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-
-
-def _cosine(start: float, index: int, steps: int) -> float:
-    return start * 0.5 * (1 + math.cos(math.pi * index / steps))
-
-
-def _loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the time steps of the cross-entropy of that step's logits (MINT)."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)))
-
-
-def _count(passed: Passed, infos: tuple[LayerInfo, ...]) -> dict[str, Counts]:
-    """Exact tap and spike counts of a forward pass: a place has at most T x B < 2**24."""
-    entering = [_places(spikes) for spikes in passed.entering]
-    taps = [tap_counts(c, info.shape[2:]).ravel() for c, info in zip(entering, infos, strict=True)]
-    return {
-        "taps": np.concatenate(taps),
-        "spikes_in": np.array([c.sum() for c in entering]),
-        "spikes_out": np.array([_places(spikes).sum() for spikes in passed.leaving]),
-    }
-
-
-def _places(spikes: Tensor) -> Counts:
-    """Spikes per (channel, row, column) of spikes (T, B, channel, row, column)."""
-    counts: Counts = spikes.detach().flatten(0, 1).sum(0).to(torch.int64).cpu().numpy()
-    return counts
+def _check(stop: Stop | None, workers: Workers) -> None:
+    """Raise Interrupted in every process as soon as one of them was asked to stop."""
+    asked: Interrupted | None = None
+    try:
+        if stop is not None:
+            stop.check()
+    except Interrupted as error:
+        asked = error
+    if workers.total(np.array([float(asked is not None)]))[0]:
+        raise asked or Interrupted("another process was stopped")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,49 +12,127 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from quest_lab.layers import KERNEL, Levels, Topology
-from quest_lab.network import Network, QuantisedLayer
+from quest_lab.encodings import DIRECT, spike_train
+from quest_lab.errors import BadInput, Diverged
+from quest_lab.layers import FP32, KERNEL, Counts, LayerInfo, Levels, Topology, top_level
+from quest_lab.network import Layer, Network, as_floats
+from quest_lab.neurons import Neuron, level_scale, sum_limit
 from quest_lab.train.config import TrainConfig
-from quest_lab.train.neurons import fire_encoder, fire_quantised
-from quest_lab.train.quantise import initial_alpha, quantise_weights
+from quest_lab.train.membrane import membrane_moves, no_moves
+from quest_lab.train.neurons import fire_float, fire_memory_free, fire_quantised, mix
+from quest_lab.train.norm import Norm
+from quest_lab.train.quantise import hold_weights, initial_alpha, quantise_weights, settle
+from quest_lab.train.rule import Rule
+
+_EXACT_BFLOAT16 = 2**8  # larger sums are rounded, but to neither side of a threshold below
+_EXACT = 2**24  # float32 holds all integers below
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """One forward pass: logits (T, B, classes), and spikes (T, B, ...) entering and leaving each layer."""
+    """One forward pass: logits (T, B, classes), and spikes (T, B, ...) entering and leaving each layer.
+
+    `reads` (T,): how often a weight is read for a spike of each step; `moves` those of each
+    layer's membranes between their levels, [from, to], counted in training.
+    """
 
     logits: Tensor
     entering: list[Tensor]
     leaving: list[Tensor]
+    reads: NDArray[np.int64]
+    moves: list[Counts]
 
 
-class QuantisedConv(nn.Module):
-    """A 3x3 convolution of levels without bias, one learnable scale alpha = exp(log_alpha), kept above 0."""
+class SpikingLayer(nn.Module):
+    """A convolution (or linear layer, 1x1 on one place) without bias and its neurons.
 
-    def __init__(self, shape: tuple[int, int, int, int], bits: int, rng: np.random.Generator) -> None:
+    Levels with one learnable scale alpha = exp(log_alpha), kept above 0; in an FP32 network plain weights.
+    With hysteresis the levels are kept from step to step, see quest_lab.train.quantise.settle.
+    """
+
+    def __init__(self, info: LayerInfo, config: TrainConfig, rng: np.random.Generator) -> None:
         super().__init__()
-        self.bits = bits
-        self.weight = nn.Parameter(_kaiming(shape, rng))
-        self.log_alpha = nn.Parameter(torch.tensor(math.log(initial_alpha(self.weight, bits))))
+        self.bits, self.theta, self.time_steps = config.bits, config.theta, config.time_steps
+        self.neuron = Neuron.parse(config.neuron)
+        self.weight = nn.Parameter(_kaiming(info.shape, rng))
+        if self.bits != FP32:
+            self._check_exact(info)
+            self.log_alpha = nn.Parameter(torch.tensor(math.log(initial_alpha(self.weight, self.bits))))
+        self.amp = config.amp
+        self.hysteresis = 0.0 if self.bits == FP32 else config.hysteresis
+        if self.hysteresis:
+            self.register_buffer("held", quantise_weights(self.weight, self.alpha, self.bits).detach())
+        self.norm = Norm(info.shape[0]) if config.batch_norm else None
+
+    def _check_exact(self, info: LayerInfo) -> None:
+        largest = self.neuron.largest_sum(info.taps, top_level(self.bits))
+        if largest >= _EXACT:
+            raise BadInput(
+                f"bits={self.bits}: {info.name} sums up to {largest} with {self.neuron} neurons, and float32 is exact "
+                f"below {_EXACT}: take fewer bits, inputs or spikes of history"
+            )
 
     @property
     def alpha(self) -> Tensor:
-        return self.log_alpha.exp()
+        """Scale of the levels; 1 in an FP32 network."""
+        return self.weight.new_ones(()) if self.bits == FP32 else self.log_alpha.exp()
 
     def levels(self) -> Tensor:
         """Integer levels as floats, (c_out, c_in, kh, kw)."""
+        if self.hysteresis:
+            return hold_weights(self.weight, self.alpha, self.bits, self.get_buffer("held"))
         return quantise_weights(self.weight, self.alpha, self.bits)
 
-    def forward(self, spikes: Tensor, theta: float) -> Tensor:
-        """Spikes (T, B, c_out, h, w) of this layer's neurons from those entering it."""
-        current = F.conv2d(spikes.flatten(0, 1), self.levels(), padding=KERNEL // 2)
-        return fire_quantised(
-            current.view(*spikes.shape[:2], *current.shape[1:]), self.alpha, theta, self.bits
-        )
+    def settle(self) -> None:
+        """After an optimizer step: give up levels that the weights have left."""
+        if self.hysteresis:
+            settle(self.weight, self.alpha, self.bits, self.get_buffer("held"), self.hysteresis)
+
+    def forward(self, spikes: Tensor) -> tuple[Tensor, Counts]:
+        """Spikes (T, B, c_out, h, w) of this layer's neurons from those entering it; their membranes' moves."""
+        weights = self.weight if self.bits == FP32 else self.levels()
+        with torch.autocast(spikes.device.type, torch.bfloat16, enabled=self.amp):
+            current = _convolve(spikes, weights).float()
+        if self.neuron.history:
+            return self._fire_memory_free(mix(current, self.neuron, self.time_steps)), no_moves(self.bits)
+        if self.norm is not None:
+            current = self.norm(current)
+        if self.bits == FP32:
+            return fire_float(current, self.theta, self.time_steps, self.neuron), no_moves(self.bits)
+        whole = self.norm is None
+        if not whole:
+            current = current * (top_level(self.bits) / self.alpha)
+        fired = fire_quantised(current, self.alpha, self.theta, self.bits, self.neuron, whole=whole)
+        if not self.training:
+            return fired, no_moves(self.bits)
+        rule = Rule.of(self.neuron, self.alpha.item(), self.theta, self.bits, whole=whole)
+        if self.amp and max(rule.limit, rule.charge) + 2 * rule.top >= _EXACT_BFLOAT16:
+            raise Diverged(
+                f"amp: a threshold of {rule.limit + 1:g} levels, bfloat16 is exact below {_EXACT_BFLOAT16}: "
+                "train without it"
+            )
+        return fired, membrane_moves(current, fired, rule)
+
+    def _fire_memory_free(self, total: Tensor) -> Tensor:
+        """In training with batch norm the batch decides; else the integer limits of quest_lab.network."""
+        if self.bits != FP32:
+            total = total + (torch.round(total) - total).detach()
+        scale = (self.alpha if self.bits == FP32 else self.alpha / top_level(self.bits)) / self.neuron.unit
+        potential = scale * total if self.norm is None else self.norm(total)
+        if self.norm is not None and self.training:
+            return fire_memory_free(potential, (potential > self.theta).to(potential.dtype), self.theta)
+        limit = torch.from_numpy(self.sum_limit()).to(total).reshape(-1, 1, 1)
+        return fire_memory_free(potential, (total.detach() > limit).to(total.dtype), self.theta)
+
+    def sum_limit(self) -> NDArray[np.float64]:
+        """What the summed currents of memory-free neurons must exceed, (1,) or (c_out,)."""
+        scale = level_scale(self.alpha.item(), self.bits) / self.neuron.unit
+        limit = sum_limit(self.theta, scale, None if self.norm is None else self.norm.folded())
+        return limit if self.bits == FP32 else np.floor(limit)
 
 
 class SpikingVGG(nn.Module):
-    """FP32 encoder, quantised convolutions, FP32 linear layer. `mean`, `std` (channels,) of the images."""
+    """FP32 encoder, quantised layers, FP32 linear layer. `mean`, `std` (channels,) of the images."""
 
     def __init__(
         self,
@@ -65,35 +144,70 @@ class SpikingVGG(nn.Module):
     ) -> None:
         super().__init__()
         self.topology, self.config = topology, config
+        self.neuron = Neuron.parse(config.neuron)
         first = topology.blocks[0].channels
         self.register_buffer("mean", torch.from_numpy(mean).reshape(-1, 1, 1))
         self.register_buffer("std", torch.from_numpy(std).reshape(-1, 1, 1))
         self.encoder_weight = nn.Parameter(_kaiming((first, topology.input_shape[0], KERNEL, KERNEL), rng))
         self.encoder_bias = nn.Parameter(torch.zeros(first))
-        infos = topology.layers()
-        self.convs = nn.ModuleList(QuantisedConv(info.shape, config.bits, rng) for info in infos)
+        self.encoder_norm = Norm(first) if config.batch_norm else None
+        self.convs = nn.ModuleList(SpikingLayer(info, config, rng) for info in topology.layers())
         self.head_weight = nn.Parameter(_kaiming((topology.classes, topology.features), rng))
         self.head_bias = nn.Parameter(torch.zeros(topology.classes))
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Encoder spikes (T, B, c, h, w), before pooling, of float images (B, channels, h, w) of 0..1."""
-        return fire_encoder(self.encoder_current(images), self.config.theta, self.config.time_steps)
+    def present(
+        self, images: NDArray[Any], *, numbers: NDArray[np.int64] | None = None, epoch: int = 0
+    ) -> Tensor:
+        """What `forward` takes of `images` (B, channels, h, w): floats of 0..1, or their spikes (T, B, ...).
 
-    def encoder_current(self, images: Tensor) -> Tensor:
-        """Currents (B, c, h, w) that the encoder's neurons get at every step."""
-        normalised = (images - self.get_buffer("mean")) / self.get_buffer("std")
-        return F.conv2d(normalised, self.encoder_weight, self.encoder_bias, padding=KERNEL // 2)
+        `numbers` (B,) of the images in the data set (default 0, 1, ...) and `epoch` key the draws of rate coding;
+        epoch 0 is for evaluation.
+        """
+        c, floats = self.config, as_floats(images)
+        if c.encoding != DIRECT:
+            numbers = np.arange(len(images)) if numbers is None else numbers
+            floats = spike_train(
+                floats, c.encoding, c.time_steps, seed=c.seed, numbers=numbers, epoch=epoch
+            )  # fmt: skip
+        return torch.from_numpy(np.ascontiguousarray(floats)).to(self.encoder_weight.device)
 
-    def forward(self, images: Tensor) -> Passed:
-        """Logits and spikes of float images (B, channels, h, w) of 0..1."""
-        spikes = self._pool(self.encode(images), 0)
-        entering, leaving = [], []
-        for i, conv in enumerate(self.convs):
-            entering.append(spikes)
-            leaving.append(conv(spikes, self.config.theta))
-            spikes = self._pool(leaving[-1], i + 1)
+    def encode(self, entering: Tensor) -> Tensor:
+        """Encoder spikes (T, B, c, h, w), before pooling, of what `present` gives."""
+        return self._fire_encoder(self.encoder_current(entering))
+
+    def encoder_current(self, entering: Tensor) -> Tensor:
+        """Currents (T, B, c, h, w) of the encoder's neurons; (1, B, ...) of images, the same at every step."""
+        if entering.ndim == 4:
+            entering = ((entering - self.get_buffer("mean")) / self.get_buffer("std"))[None]
+        current = _convolve(entering, self.encoder_weight, self.encoder_bias)
+        return current if self.encoder_norm is None else self.encoder_norm(current)
+
+    def _fire_encoder(self, current: Tensor) -> Tensor:
+        if self.neuron.history:
+            potential = self.encoder_potential(current)
+            fired = (potential > self.config.theta).to(potential.dtype)
+            return fire_memory_free(potential, fired, self.config.theta)
+        return fire_float(current, self.config.theta, self.config.time_steps, self.neuron)
+
+    def encoder_potential(self, current: Tensor) -> Tensor:
+        """H (T, B, c, h, w) of memory-free encoder neurons."""
+        return mix(current, self.neuron, self.config.time_steps) / self.neuron.unit
+
+    def forward(self, entering: Tensor) -> Passed:
+        """Logits and spikes of what `present` gives."""
+        spikes = self._pool(self.encode(entering), 0)
+        before, after, moves = [], [], []
+        for i, layer in enumerate(self._layers()):
+            if self.topology.blocks[i + 1].linear:
+                spikes = spikes.flatten(2)[..., None, None]
+            before.append(spikes)
+            fired, moved = layer(spikes)
+            after.append(fired)
+            moves.append(moved)
+            spikes = self._pool(after[-1], i + 1)
         features = spikes.flatten(2) if self.topology.flatten else spikes.mean((3, 4))
-        return Passed(F.linear(features, self.head_weight, self.head_bias), entering, leaving)
+        logits = F.linear(features, self.head_weight, self.head_bias)
+        return Passed(logits, before, after, self.neuron.reads(self.config.time_steps), moves)
 
     def _pool(self, spikes: Tensor, block: int) -> Tensor:
         if not self.topology.blocks[block].pool:
@@ -101,33 +215,36 @@ class SpikingVGG(nn.Module):
         pooled = F.max_pool2d(spikes.flatten(0, 1), 2)
         return pooled.view(*spikes.shape[:2], *pooled.shape[1:])
 
+    def settle(self) -> None:
+        """After an optimizer step: see SpikingLayer.settle."""
+        for layer in self._layers():
+            layer.settle()
+
     @torch.no_grad()
     def levels(self) -> Levels:
-        """Levels of all quantised layers, flat int8 in the schedule's order."""
-        flat = [conv.levels().flatten() for conv in self._quantised()]
+        """Levels of all quantised layers, flat int8 in the schedule's order; 1 everywhere in an FP32 network,
+        whose weights are all read.
+        """
+        if self.config.bits == FP32:
+            return np.ones(sum(layer.weight.numel() for layer in self._layers()), np.int8)
+        flat = [layer.levels().flatten() for layer in self._layers()]
         return torch.cat(flat).to(torch.int8).cpu().numpy()
 
-    def _quantised(self) -> list[QuantisedConv]:
-        return [conv for conv in self.convs if isinstance(conv, QuantisedConv)]
+    def _layers(self) -> list[SpikingLayer]:
+        return [layer for layer in self.convs if isinstance(layer, SpikingLayer)]
 
     @torch.no_grad()
     def export(self, class_names: tuple[str, ...]) -> Network:
-        """The same network for integer inference without torch."""
-        levels, infos = self.levels(), self.topology.layers()
-        layers = tuple(
-            QuantisedLayer(
-                info, levels[info.weights_slice].reshape(info.shape), conv.alpha.item(), block.pool
-            )
-            for info, conv, block in zip(infos, self._quantised(), self.topology.blocks[1:], strict=True)
-        )
+        """The same network for inference without torch: integers, unless it is FP32 or cannot be folded."""
+        encoder_weight, encoder_bias = self._folded_encoder()
         return Network(
             topology=self.topology,
             bits=self.config.bits,
             time_steps=self.config.time_steps,
             theta=self.config.theta,
-            encoder_weight=_array(self.encoder_weight),
-            encoder_bias=_array(self.encoder_bias),
-            layers=layers,
+            encoder_weight=_array(encoder_weight),
+            encoder_bias=_array(encoder_bias),
+            layers=self._exported(),
             head_weight=_array(self.head_weight),
             head_bias=_array(self.head_bias),
             mean=_array(self.get_buffer("mean")).ravel(),
@@ -135,7 +252,38 @@ class SpikingVGG(nn.Module):
             dataset=self.config.dataset,
             class_names=class_names,
             seed=self.config.seed,
+            neuron=self.neuron,
+            encoding=self.config.encoding,
         )
+
+    def _exported(self) -> tuple[Layer, ...]:
+        rows = zip(self.topology.layers(), self._layers(), self.topology.blocks[1:], strict=True)
+        return tuple(
+            Layer(
+                info,
+                _array(layer.weight) if layer.bits == FP32 else _array(layer.levels()).astype(np.int8),
+                layer.alpha.item(),
+                block.pool,
+                None if layer.norm is None else layer.norm.folded(),
+            )
+            for info, layer, block in rows
+        )
+
+    def _folded_encoder(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the encoder, its batch norm in them: both are FP32, so it folds up to rounding."""
+        if self.encoder_norm is None:
+            return self.encoder_weight, self.encoder_bias
+        gain, offset = torch.from_numpy(self.encoder_norm.folded()).to(self.encoder_bias)
+        return self.encoder_weight * gain.reshape(-1, 1, 1, 1), self.encoder_bias * gain + offset
+
+
+def _convolve(x: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Same-padded convolution of (T, B, c, h, w), all steps in one batch; one place is a matrix product."""
+    flat, kernel = x.flatten(0, 1), weights.shape[-1]
+    if kernel == 1 and x.shape[-2:] == (1, 1):
+        return F.linear(flat.flatten(1), weights.flatten(1), bias).view(*x.shape[:2], -1, 1, 1)
+    out = F.conv2d(flat, weights, bias, padding=kernel // 2)
+    return out.view(*x.shape[:2], *out.shape[1:])
 
 
 def _kaiming(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:

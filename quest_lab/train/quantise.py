@@ -21,6 +21,29 @@ def quantise_weights(weights: Tensor, alpha: Tensor, bits: int) -> Tensor:
     return scaled + (torch.round(scaled) - scaled).detach()
 
 
+def hold_weights(weights: Tensor, alpha: Tensor, bits: int, held: Tensor) -> Tensor:
+    """Levels `held` from the step before, as floats, with the gradients of `quantise_weights`."""
+    top = top_level(bits)
+    scaled = torch.clamp(torch.tanh(weights) / alpha, -1.0, 1.0) * top
+    return scaled + (held - scaled).detach()
+
+
+@torch.no_grad()
+def settle(weights: Tensor, alpha: Tensor, bits: int, held: Tensor, hysteresis: float) -> None:
+    """Move `held` to the nearest levels where a weight is more than 1/2 + `hysteresis` levels away from it.
+
+    A weight that swings around a boundary by less than `hysteresis` levels to either side is then not written
+    again and again: the noise-tolerance margin of in-memory training, applied to the rounding.
+    """
+    top = top_level(bits)
+    scaled = torch.clamp(torch.tanh(weights) / alpha, -1.0, 1.0) * top
+    held.copy_(torch.where((scaled - held).abs() > 0.5 + hysteresis, torch.round(scaled), held))
+
+
 def initial_alpha(weights: Tensor, bits: int) -> float:
-    """MINT's start: 2 mean|w| / sqrt(top); about half of the levels are then 0 at 2 bits."""
-    return 2.0 * float(weights.detach().abs().mean()) / math.sqrt(top_level(bits))
+    """MINT's start: 2 mean|w| / sqrt(top); about half of the levels are then 0 at 2 bits.
+
+    Beyond 4 bits that clamps nearly every weight and the layer falls silent: there 2 mean|w| (ours).
+    """
+    start = 2.0 * float(weights.detach().abs().mean())
+    return start / math.sqrt(top_level(bits)) if bits <= 4 else start

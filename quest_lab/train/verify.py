@@ -1,4 +1,4 @@
-"""Does the integer network fire the same spikes as the training graph? Counted, not assumed."""
+"""Does the network without torch fire the same spikes as the training graph? Counted, not assumed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quest_lab.network import Network, as_floats
+from quest_lab.network import Network
 from quest_lab.train.config import Agreement
 from quest_lab.train.model import SpikingVGG
+from quest_lab.train.neurons import float_membranes
 
 NEAR_THRESHOLD = 1e-5
 
@@ -18,7 +19,10 @@ NEAR_THRESHOLD = 1e-5
 @torch.no_grad()
 def compare(model: SpikingVGG, network: Network, images: NDArray[Any], *, chunk: int = 128) -> Agreement:
     """Run both on `images` (N, channels, height, width) and count the spikes that differ."""
-    parts = [_compare(model, network, images[i : i + chunk]) for i in range(0, len(images), chunk)]
+    training = model.training
+    model.eval()
+    parts = [_compare(model, network, images[i : i + chunk], i) for i in range(0, len(images), chunk)]
+    model.train(training)
     return Agreement(
         images=len(images),
         layer_spikes=sum(p.layer_spikes for p in parts),
@@ -29,14 +33,14 @@ def compare(model: SpikingVGG, network: Network, images: NDArray[Any], *, chunk:
     )
 
 
-def _compare(model: SpikingVGG, network: Network, images: NDArray[Any]) -> Agreement:
-    floats = torch.from_numpy(np.ascontiguousarray(as_floats(images)))
-    graph = [spikes.numpy() for spikes in model(floats).leaving]
-    encoded = model.encode(floats).numpy()
+def _compare(model: SpikingVGG, network: Network, images: NDArray[Any], first: int) -> Agreement:
+    entering = model.present(images, numbers=np.arange(first, first + len(images)))
+    graph = [spikes.cpu().numpy() for spikes in model(entering).leaving]
+    encoded = model.encode(entering).cpu().numpy()
     integer = network.layer_spikes(encoded)
-    differs = encoded != network.encode(images)
+    differs = encoded != network.encode(images, first=first)
     odd = differs.any(0)
-    far = np.abs(_membrane(model, floats) - model.config.theta) >= NEAR_THRESHOLD
+    far = np.abs(_membrane(model, entering) - model.config.theta) >= NEAR_THRESHOLD
     at_first = np.take_along_axis(far, differs.argmax(0)[None], 0)[0]
     return Agreement(
         images=len(images),
@@ -48,11 +52,11 @@ def _compare(model: SpikingVGG, network: Network, images: NDArray[Any]) -> Agree
     )
 
 
-def _membrane(model: SpikingVGG, images: torch.Tensor) -> NDArray[np.float32]:
+def _membrane(model: SpikingVGG, entering: torch.Tensor) -> NDArray[np.float32]:
     """The encoder's membranes before firing, (T, N, channels, height, width)."""
-    current = model.encoder_current(images)
-    h, u = [], torch.zeros_like(current)
-    for _ in range(model.config.time_steps):
-        h.append(u + current)
-        u = h[-1] * (h[-1] <= model.config.theta)
-    return torch.stack(h).numpy()
+    current = model.encoder_current(entering)
+    if model.neuron.history:
+        return model.encoder_potential(current).cpu().numpy()
+    return (
+        float_membranes(current, model.config.theta, model.config.time_steps, model.neuron)[0].cpu().numpy()
+    )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from quest_lab.cli import main
+from quest_lab.network import Network
 from quest_lab.schedule import synthesize
 
 CELLS = 4 * 4 * 9
@@ -158,3 +159,48 @@ def test_a_damaged_characterisation_names_the_field(
     said = fails(*replay(schedule, broken, tmp_path / "o.h5"))
     assert "baseline_ohm" in said
     assert "broken.h5" in said
+
+
+TRAIN = ("train", "--network", "4-4M-A", "--epochs", "1", "--batch", "640")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--network", "vgg7"), "names are vgg6, vgg8, vgg9, vgg16"),
+        (("--network", "8M-8M-8M-8M"), "pooling of part 4 of 4 leaves nothing of images of 8x8 pixels"),
+        (("--bits", "9"), "bits=9: want 2 to 8, or 32"),
+        (("--neuron", "lif"), "neuron='lif': want if-hard"),
+        (("--encoding", "phase"), "encoding='phase': want one of direct, rate, latency"),
+        (("--config", "none.toml"), "none.toml: no such file"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused(
+    fails: Callable[..., str], tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    assert message in fails(*TRAIN, *words, "--out", tmp_path / "trained")
+
+
+def test_a_config_file_is_taken_and_the_command_line_goes_over_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.toml").write_text('bits = 32\nneuron = "lif-soft"\nbatch_size = 640\nepochs = 50\n')
+    with pytest.raises(SystemExit) as end:
+        main([*TRAIN, "--config", str(tmp_path / "net.toml"), "--out", str(tmp_path / "trained")])
+    assert end.value.code == 0
+    assert "schedule: none, an FP32 network writes no levels" in capsys.readouterr().out
+    network = Network.load(tmp_path / "trained" / "weights.h5")
+    assert (network.bits, str(network.neuron), network.topology.text) == (32, "lif-soft", "4-4M-A")
+
+
+def test_an_fp32_network_cannot_be_validated(
+    fails: Callable[..., str], tmp_path: Path, chip_run: Path
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*TRAIN, "--bits", "32", "--out", str(tmp_path)])
+    weights = tmp_path / "weights.h5"
+    said = fails("validate", "scaled", weights, "--characterization", chip_run, "--out", tmp_path / "v.h5")
+    assert "weights.h5: an FP32 network has no levels to write into cells" in said
+    with pytest.raises(SystemExit) as end:
+        main(["report", str(weights), "--out", str(tmp_path / "report")])
+    assert end.value.code == 0

@@ -111,7 +111,7 @@ def test_ctrl_c_in_a_command_exits_130(tmp_path: Path) -> None:
         ["show"],
         ["characterize", "bogus", "--out", "x.h5"],
         ["characterize", "scaled", "--out", "x.h5", "--cells", "0"],
-        ["train", "--out", "x", "--bits", "1"],
+        ["train", "--out", "x", "--time-steps", "0"],
         ["train", "--out", "x", "--lr", "nan"],
         ["train", "--out", "x", "--batch", "0"],
         ["replay", "lab", "s.h5", "--characterization", "c.h5", "--out", "x.h5", "--states", "0,0"],

@@ -13,7 +13,7 @@ from quest_lab import open_run
 from quest_lab.characterization import Characterization
 from quest_lab.errors import BadInput, Interrupted
 from quest_lab.layers import Topology
-from quest_lab.network import Network, QuantisedLayer
+from quest_lab.network import Layer, Network
 from quest_lab.protocols.validate import program_decoded, program_differential, validate, wrong_map
 from quest_lab.record import RunWriter
 from quest_lab.session import Session
@@ -34,7 +34,7 @@ def network(bits: int = 2, seed: int = 0) -> Network:
     floats = lambda *shape: rng.normal(0, 1, shape).astype(np.float32)  # noqa: E731 - shorthand
     return Network(
         topology=topology, bits=bits, time_steps=2, theta=0.5, encoder_weight=floats(3, 1, 3, 3),
-        encoder_bias=floats(3), layers=(QuantisedLayer(info, levels, 0.4, False),), head_weight=floats(2, 4),
+        encoder_bias=floats(3), layers=(Layer(info, levels, 0.4, False),), head_weight=floats(2, 4),
         head_bias=floats(2), mean=np.zeros(1, np.float32), std=np.ones(1, np.float32), dataset="made up",
         class_names=("a", "b"), seed=seed,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from quest_lab.characterization_file import load_characterization
 from quest_lab.cli import characterize, energy, replay
 from quest_lab.cli.common import chip_of, load_restricted
 from quest_lab.layers import Topology
-from quest_lab.network import Network, QuantisedLayer
+from quest_lab.network import Layer, Network
 from quest_lab.protocols.characterize import CharacterizeSettings
 from quest_lab.protocols.validate import validate
 from quest_lab.schedule import synthesize
@@ -93,8 +93,7 @@ def random_network() -> Network:
     rng = np.random.default_rng(3)
     topology = Topology.parse(NETWORK, (1, 6, 6), 3)
     layers = tuple(
-        QuantisedLayer(info, rng.integers(-1, 2, info.shape).astype(np.int8), 0.3, False)
-        for info in topology.layers()
+        Layer(info, rng.integers(-1, 2, info.shape).astype(np.int8), 0.3, False) for info in topology.layers()
     )
     random = {
         name: rng.normal(0, 0.5, shape).astype(np.float32)

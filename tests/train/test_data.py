@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 import struct
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_cifar10_reads_its_binary_layout(tmp_path: Path) -> None:
     assert data.train_labels.tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert data.train_images[4, :, 7, 9].tolist() == [10, 20, 3]
     assert data.test_images[0, 0, 1, 2] == 34
-    np.testing.assert_allclose(data.mean, np.array([10, 20, 3]) / 255, rtol=1e-5)
+    np.testing.assert_allclose(data.mean, (0.4914, 0.4822, 0.4465), rtol=1e-5)  # MINT's numbers
     assert (data.image_shape, data.class_names[9]) == ((3, 32, 32), "truck")
 
 
@@ -45,6 +46,85 @@ def test_cifar10_is_found_in_its_usual_inner_folder(tmp_path: Path) -> None:
     inner.mkdir()
     _cifar(inner)
     assert len(load_dataset("cifar10", tmp_path).test_images) == 1
+
+
+def _cifar_python(folder: Path, **spoilt: object) -> None:
+    """The Python layout as Python 2 wrote it: names of the old numpy, texts as bytes."""
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        images = np.arange(2 * 3072).reshape(2, 3072).astype(np.uint8)
+        batch = {
+            b"data": images,
+            b"labels": [3, 9],
+            b"batch_label": b"one",
+            b"filenames": [b"a.png", b"b.png"],
+        }
+        batch |= {key.encode(): value for key, value in spoilt.items()}
+        raw = pickle.dumps(batch, protocol=2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+        (folder / name).write_bytes(raw)
+
+
+def test_cifar10_reads_its_python_layout(tmp_path: Path) -> None:
+    inner = tmp_path / "cifar-10-batches-py"
+    inner.mkdir()
+    _cifar_python(inner)
+    data = load_dataset("cifar10", tmp_path)
+    assert (data.train_images.shape, data.train_images.dtype) == ((10, 3, 32, 32), np.uint8)
+    assert data.train_images[1, 2, 3, 4] == (3072 + 2048 + 3 * 32 + 4) % 256
+    assert data.test_labels.tolist() == [3, 9]
+
+
+class _Attack:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> object:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("how", ["in the batch", "as the file", "in an array", "by name"])
+def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, how: str) -> None:
+    harmed = tmp_path / "harmed"
+    _cifar_python(tmp_path)
+    bad = _Attack(harmed)
+    raw = {
+        "in the batch": lambda: pickle.dumps({b"data": bad}),
+        "as the file": lambda: pickle.dumps(bad),
+        "in an array": lambda: pickle.dumps({b"data": np.array([bad, bad], object)}),
+        "by name": lambda: b"cos\nsystem\n(S'touch " + str(harmed).encode() + b"'\ntR.",
+    }[how]()
+    (tmp_path / "data_batch_1").write_bytes(raw)
+    with pytest.raises(BadInput, match="data_batch_1: refused"):
+        load_dataset("cifar10", tmp_path)
+    assert not harmed.exists()
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "message"),
+    [
+        ({"data": np.zeros((2, 3071), np.uint8)}, r"data is uint8\(2, 3071\), want uint8 \(N, 3072\)"),
+        ({"data": np.zeros((2, 3072))}, r"data is float64\(2, 3072\)"),
+        ({"data": b"text"}, "data is bytes"),
+        ({"labels": [1, 2, 3]}, "want 2 whole numbers"),
+        ({"labels": [1, 12]}, "label 12, want 0 to 9"),
+        ({"labels": [1, -1]}, "label -1, want 0 to 9"),
+    ],
+)
+def test_a_python_batch_of_a_wrong_shape_is_refused(
+    tmp_path: Path, spoilt: dict[str, object], message: str
+) -> None:
+    _cifar_python(tmp_path, **spoilt)
+    with pytest.raises(BadInput, match=message):
+        load_dataset("cifar10", tmp_path)
+
+
+def test_a_file_that_is_no_pickle_is_refused(tmp_path: Path) -> None:
+    _cifar_python(tmp_path)
+    for raw in (b"", b"not a pickle", pickle.dumps([1, 2])):
+        (tmp_path / "test_batch").write_bytes(raw)
+        with pytest.raises(BadInput, match=r"test_batch: (not a readable pickle|holds a list)"):
+            load_dataset("cifar10", tmp_path)
 
 
 def test_missing_files_are_named_with_their_layout(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from quest_lab.layers import KERNEL
 from quest_lab.network import Network
 from quest_lab.schedule import Schedule
 from quest_lab.train import loop
+from quest_lab.train import run as running
 from quest_lab.train.config import TrainConfig, TrainResult
 from quest_lab.train.data import Dataset, load_dataset
 from quest_lab.train.model import SpikingVGG
@@ -43,9 +44,9 @@ def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     models: list[SpikingVGG] = []
     snapshots: list[np.ndarray] = []
     with pytest.MonkeyPatch.context() as patch:
-        build, step = loop.SpikingVGG.__init__, torch.optim.Adam.step
+        build, step = running.SpikingVGG.__init__, torch.optim.Adam.step
         patch.setattr(
-            loop.SpikingVGG, "__init__", lambda self, *args: (build(self, *args), models.append(self))[0]
+            running.SpikingVGG, "__init__", lambda self, *args: (build(self, *args), models.append(self))[0]
         )
         patch.setattr(
             torch.optim.Adam,
@@ -105,7 +106,7 @@ def test_a_changed_level_is_seen_by_the_comparison(ran: Ran) -> None:
 def test_tap_counts_equal_brute_force_over_every_spike(ran: Ran) -> None:
     """The forward pass of one batch, spike by spike in Python, against the counts that the trainer writes."""
     passed = ran.model(torch.from_numpy(ran.data.train_images[:3]))
-    counts = loop._count(passed, ran.model.topology.layers())
+    counts = running._count(passed, ran.model.topology.layers())
     want = []
     for spikes in passed.entering:
         channels, height, width = spikes.shape[2:]
@@ -122,7 +123,7 @@ def test_the_saved_counts_of_inference_equal_the_training_graphs(ran: Ran) -> No
     images = ran.data.test_images[:50]
     network = Network.load(ran.result.weights)
     passed = ran.model(torch.from_numpy(images))
-    counts = loop._count(passed, ran.model.topology.layers())
+    counts = running._count(passed, ran.model.topology.layers())
     found = network.propagate(ran.model.encode(torch.from_numpy(images)).detach().numpy())
     assert np.array_equal(found.taps, counts["taps"])
     assert np.array_equal(found.spikes_out, counts["spikes_out"])
@@ -188,7 +189,15 @@ def test_an_existing_output_is_kept_unless_told(tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [({"bits": 1}, "bits=1"), ({"epochs": 0}, "epochs=0"), ({"learning_rate": -1.0}, "learning_rate=-1.0")],
+    [
+        ({"bits": 1}, "bits=1: want 2 to 8, or 32 for an FP32"),
+        ({"bits": 16}, "bits=16"),
+        ({"neuron": "rf"}, "neuron='rf'"),
+        ({"encoding": "x"}, "encoding='x'"),
+        ({"network": "vgg7"}, "names are vgg6, vgg8"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"learning_rate": -1.0}, "learning_rate=-1.0"),
+    ],
 )
 def test_a_bad_config_is_refused(bad: dict[str, float], message: str) -> None:
     with pytest.raises(BadInput, match=message):

@@ -1,0 +1,138 @@
+"""The neurons of a spiking network, named by one word, and their arithmetic over time in numpy.
+
+`if-hard`, `if-soft`, `lif-hard`, `lif-soft` (MINT, arXiv 2305.09850) keep a membrane U: H = U + I; a spike
+s = 1[H > theta]; then U = leak H (1 - s) (hard reset) or leak (H - s theta) (soft), leak 1 (IF) or 1/2 (LIF),
+rounded to the levels of the weights, half to even.
+
+`mfp-K` is MFP-style (after MFP-QSNN, arXiv 2503.00040, whose equations are not public; built from the parallel
+spiking neuron, Fang et al. 2023): no reset and no membrane, H[t] = sum over j < K of 2**-j I[t - j]. I is linear in
+the spikes that enter, so a neuron needs nothing but the last K of its inputs' spike bits; in training it is one
+lower-triangular T x T product. Everything is multiplied by 2**(K-1), so that integers stay integers. The price of no
+membrane: a weight is read again at each of the K steps that see a spike.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.errors import BadInput
+from quest_lab.layers import FP32, LayerInfo, top_level
+
+Array = NDArray[Any]
+
+LEAK = 0.5
+HISTORY = 3  # spike bits that `mfp` looks at
+MAX_HISTORY = 8
+NEURONS = ("if-hard", "if-soft", "lif-hard", "lif-soft", "mfp")
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron:
+    """`leak` multiplies the membrane after each step; `history` spike bits an input, 0 for a membrane."""
+
+    soft: bool = False
+    leak: float = 1.0
+    history: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Neuron:
+        """The neuron of that name; `mfp-4` sees the last 4 spikes, `mfp` 3. Raises BadInput."""
+        found = re.fullmatch(r"(if|lif)-(hard|soft)|mfp(?:-([1-8]))?", text)
+        if found is None:
+            raise BadInput(f"neuron={text!r}: want {', '.join(NEURONS)} or mfp-1 to mfp-{MAX_HISTORY}")
+        if found[1] is None:
+            return cls(history=int(found[3] or HISTORY))
+        return cls(found[2] == "soft", LEAK if found[1] == "lif" else 1.0)
+
+    def __str__(self) -> str:
+        if self.history:
+            return f"mfp-{self.history}"
+        return f"{'if' if self.leak == 1 else 'lif'}-{'soft' if self.soft else 'hard'}"
+
+    @property
+    def unit(self) -> int:
+        """What the summed currents of a memory-free neuron are multiplied by, so that all are integers."""
+        return 1 << max(self.history - 1, 0)
+
+    def mixing(self, time_steps: int) -> NDArray[np.float32]:
+        """The lower-triangular matrix A (T, T) of a memory-free neuron: unit H = A I over time."""
+        lag = np.subtract.outer(np.arange(time_steps), np.arange(time_steps))
+        seen = (lag >= 0) & (lag < self.history)
+        return np.where(seen, self.unit * 0.5 ** np.maximum(lag, 0), 0.0).astype(np.float32)
+
+    def reads(self, time_steps: int) -> NDArray[np.int64]:
+        """How often a weight is read for a spike of each step, (T,): once, or while a memory-free neuron sees it."""
+        left = time_steps - np.arange(time_steps, dtype=np.int64)
+        return np.minimum(left, max(self.history, 1))
+
+    def memory_bits(self, layer: LayerInfo, bits: int) -> int:
+        """Bits that a layer stores from step to step: its membranes, or the spikes that its inputs gave before."""
+        return layer.inputs * (self.history - 1) if self.history else layer.neurons * bits
+
+    def largest_sum(self, fan_in: int, top: int) -> int:
+        """Bound of the integers met while summing; floating point is exact below 2**24 (float32), 2**53."""
+        return fan_in * top * (2 * self.unit - 1) if self.history else (fan_in + 1) * top
+
+
+IF_HARD = Neuron()
+
+
+def level_scale(alpha: float, bits: int) -> float:
+    """What one level is worth: alpha / (2**(bits-1) - 1); 1 in an FP32 network."""
+    return 1.0 if bits == FP32 else alpha / top_level(bits)
+
+
+def integer_limit(theta: float, alpha: float, bits: int) -> int:
+    """Largest integer h that does not fire: H > theta is h >= floor(theta / scale) + 1 (MINT)."""
+    return math.floor(theta * top_level(bits) / alpha)
+
+
+def sum_limit(theta: float, scale: float, norm: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """What the sum g of a memory-free neuron must exceed: H = scale g, or with a batch norm gain g + offset.
+
+    Shape (1,), or (c_out,) of a `norm` (2, c_out) whose gains are above 0.
+    """
+    return np.array([theta / scale]) if norm is None else (theta - norm[1]) / norm[0]
+
+
+def reset_charge(theta: float, alpha: float, bits: int, leak: float) -> float:
+    """What a soft reset takes from the integer h, so that leak (h - charge) rounds as leak (h - theta / scale).
+
+    A multiple of 1/2, hence exact in every arithmetic: with leak 1 the nearest integer, with leak 1/2 any number
+    strictly between the same two integers rounds alike, and their middle is taken.
+    """
+    levels = theta * top_level(bits) / alpha
+    if leak == 1:
+        return float(round(levels))
+    return levels if levels.is_integer() else math.floor(levels) + 0.5
+
+
+def fire(
+    current: Array, neuron: Neuron, *, limit: float, charge: float, top: int | None, whole: bool
+) -> Array:
+    """Spikes float32 (T, ...) of neurons with a membrane: h > `limit` fires, a soft reset takes `charge`.
+
+    The membrane is rounded and clamped to -top..top, or left as it is if `top` is None. `whole`: the currents
+    are integers.
+    """
+    membrane = np.zeros_like(current[0])
+    fired = np.empty(current.shape, np.float32)
+    rounds = neuron.leak != 1 or not whole
+    for out, arriving in zip(fired, current, strict=True):
+        membrane += arriving
+        out[...] = membrane > limit
+        if neuron.soft:
+            membrane -= out * membrane.dtype.type(charge)
+        else:
+            membrane *= 1 - out
+        if neuron.leak != 1:
+            membrane *= membrane.dtype.type(neuron.leak)
+        if top is not None:
+            membrane = np.clip(np.rint(membrane) if rounds else membrane, -top, top)
+    return fired

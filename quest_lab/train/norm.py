@@ -1,0 +1,36 @@
+"""Batch norm over time, samples and places, whose gain stays above 0 so that it folds into thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+_EPS, _MOMENTUM = 1e-5, 0.1
+
+
+class Norm(nn.Module):
+    """exp(log_gain) (x - mean) / std + bias of each channel of (T, B, c, h, w)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.log_gain = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape; with the batch's statistics in training, else the running ones."""
+        running = self.get_buffer("mean"), self.get_buffer("variance")
+        out = F.batch_norm(
+            x.flatten(0, 1), *running, self.log_gain.exp(), self.bias, self.training, _MOMENTUM, _EPS
+        )
+        return out.view_as(x)
+
+    @torch.no_grad()
+    def folded(self) -> NDArray[np.float64]:
+        """Gain and offset (2, channels) of the running statistics: gain x + offset."""
+        gain = self.log_gain.double().exp() / torch.sqrt(self.get_buffer("variance").double() + _EPS)
+        return torch.stack([gain, self.bias.double() - gain * self.get_buffer("mean")]).cpu().numpy()
