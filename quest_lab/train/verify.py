@@ -58,5 +58,5 @@ def _membrane(model: SpikingVGG, entering: torch.Tensor) -> NDArray[np.float32]:
     if model.neuron.history:
         return model.encoder_potential(current).cpu().numpy()
     return (
-        float_membranes(current, model.config.theta, model.config.time_steps, model.neuron)[0].cpu().numpy()
+        float_membranes(current, model.config.theta, model.config.time_steps, model.neuron).cpu().numpy()
     )
