@@ -82,7 +82,9 @@ class Variant:
         """A line of the table: samples a second at the median and at the best turn, CPU ms a sample, memory."""
         median, best = quantile(self.wall_s, 0.5), min(self.wall_s)
         cpu_ms = 1e3 * quantile(self.cpu_s, 0.5) / batch
-        return f"| {self.name} | {batch / median:.0f} | {batch / best:.0f} | {cpu_ms:.1f} | {self.peak_mb:.0f} |"
+        return (
+            f"| {self.name} | {batch / median:.0f} | {batch / best:.0f} | {cpu_ms:.1f} | {self.peak_mb:.0f} |"
+        )
 
 
 HEAD = "| | samples/s, median | best turn | CPU ms a sample | peak MB |\n|---|---|---|---|---|"
@@ -136,7 +138,9 @@ def machine() -> str:
 
 def commit() -> str:
     """The commit that is measured, marked if the tree has changes."""
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
     return found.stdout.strip() or "unknown"
 
 
@@ -145,4 +149,6 @@ def write_section(page: Path, title: str, text: str) -> None:
     old = page.read_text(encoding="utf-8") if page.exists() else "# Speed\n"
     head, *sections = old.split("\n## ")
     kept = [s for s in sections if not s.startswith(title + "\n")]
-    page.write_text("\n## ".join([head.rstrip() + "\n", *(s.rstrip() + "\n" for s in kept), f"{title}\n\n{text}"]))
+    page.write_text(
+        "\n## ".join([head.rstrip() + "\n", *(s.rstrip() + "\n" for s in kept), f"{title}\n\n{text}"])
+    )

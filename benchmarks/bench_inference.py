@@ -48,7 +48,10 @@ def ours(rate: float, batch: int) -> tuple[Callable[[], object], dict[str, objec
         network = replace(network, layers=(*network.layers, Layer(info, levels, THETA / limit, block.pool)))
     found = network.infer(images)
     places = STEPS * batch * np.array([(info.inputs, info.neurons) for info in network.infos]).sum(0)
-    facts = {"entering": float(found.spikes_in.sum() / places[0]), "leaving": float(found.spikes_out.sum() / places[1])}
+    facts = {
+        "entering": float(found.spikes_in.sum() / places[0]),
+        "leaving": float(found.spikes_out.sum() / places[1]),
+    }
     return lambda: network.infer(images), facts
 
 
@@ -99,9 +102,17 @@ def work(name: str, batch: int, rate: float) -> None:
 def report(found: dict[str, Variant], batch: int, command: str, state: str) -> str:
     mine = [v for v in found.values() if v.name.startswith("ours")]
     others = [v for v in found.values() if not v.name.startswith(("ours", "convolutions"))]
-    lines = [f"`{command}`, commit {commit()}. {state}.", "", HEAD, *(v.row(batch) for v in found.values()), ""]
+    lines = [
+        f"`{command}`, commit {commit()}. {state}.",
+        "",
+        HEAD,
+        *(v.row(batch) for v in found.values()),
+        "",
+    ]
     for v in mine:
-        rates = f"{v.facts['entering']:.2f} spikes an input and step, {v.facts['leaving']:.2f} a neuron and step"
+        rates = (
+            f"{v.facts['entering']:.2f} spikes an input and step, {v.facts['leaving']:.2f} a neuron and step"
+        )
         lines.append(f"- {v.name}: {rates}")
         if others:
             best = fastest(others)

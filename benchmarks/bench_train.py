@@ -80,13 +80,21 @@ def work(name: str, batch: int) -> None:
 
 
 def report(found: dict[str, Variant], batch: int, command: str, state: str) -> str:
-    lines = [f"`{command}`, commit {commit()}. {state}.", "", HEAD, *(v.row(batch) for v in found.values()), ""]
+    lines = [
+        f"`{command}`, commit {commit()}. {state}.",
+        "",
+        HEAD,
+        *(v.row(batch) for v in found.values()),
+        "",
+    ]
     mine, others = found["ours"], [found[name] for name in PEERS if name in found]
     rates = ", ".join(f"{rate:.2f}" for rate in mine.facts["entering"])
     lines.append(f"- spikes an input and step in our quantised layers: {rates}")
     if others:
         best, leanest = fastest(others), min(others, key=lambda v: v.peak_mb)
-        lines.append(f"- against {best.name}, the fastest peer: {ratio(mine, best)} times as fast; goal 1.1, aim 1.25")
+        lines.append(
+            f"- against {best.name}, the fastest peer: {ratio(mine, best)} times as fast; goal 1.1, aim 1.25"
+        )
         share = mine.peak_mb / leanest.peak_mb
         lines.append(f"- memory: {share:.0%} of {leanest.name}'s, the leanest peer; goal at most 65 %")
     if FLOOR in found:
@@ -114,7 +122,7 @@ def main() -> None:
         "ours": sys.executable,
         "ours, monitored": sys.executable,
         FLOOR: sys.executable,
-        **{name: given.peers_python for name in PEERS},
+        **dict.fromkeys(PEERS, given.peers_python),
     }
     commands = {
         name: [python, __file__, "--worker", name, "--batch", str(given.batch)]

@@ -54,7 +54,11 @@ class SnnTorch(nn.Module):
         self.blocks = nn.ModuleList(nn.Sequential(*convolution(i, norm)) for i in range(len(CHANNELS)))
         self.neurons = nn.ModuleList(
             snntorch.Leaky(
-                beta=1.0, threshold=1.0, reset_mechanism="zero", reset_delay=False, spike_grad=surrogate.atan()
+                beta=1.0,
+                threshold=1.0,
+                reset_mechanism="zero",
+                reset_delay=False,
+                spike_grad=surrogate.atan(),
             )
             for _ in CHANNELS
         )
@@ -99,7 +103,7 @@ def norse(norm: bool) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     return net, forward
 
 
-def convolutions(norm: bool) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+def convolutions(_: bool) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """The floor: convolutions, pooling and linear layer alone, the batch repeated T times; no neurons, no norm."""
     parts: list[nn.Module] = []
     for i in range(len(CHANNELS)):

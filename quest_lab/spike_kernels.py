@@ -109,7 +109,13 @@ def _add_rows(rows: Rows, met: NDArray[np.int32], n: int, sums: Any) -> None:
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def fire(
-    sums: Any, limit: np.float32, charge: np.float32, top: np.float32, leak: np.float32, soft: bool, out: Spikes
+    sums: Any,
+    limit: np.float32,
+    charge: np.float32,
+    top: np.float32,
+    leak: np.float32,
+    soft: bool,
+    out: Spikes,
 ) -> None:
     """Spikes `out` (T, n) of neurons with an integer membrane from `sums` (T, n).
 

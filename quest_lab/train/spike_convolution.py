@@ -68,9 +68,7 @@ def _towards_weights(grad: Tensor, present: Tensor, levels: Tensor) -> Tensor:
     c_out, c_in, kh, kw = levels.shape
     out = np.zeros((c_in, kh * kw, c_out), np.float32)
     given, source = grad.permute(0, 2, 3, 1).numpy(), present.numpy()
-    in_threads(
-        lambda a, b: weight_gradient(source, given, kh, kw, a, b, out), c_in, torch.get_num_threads()
-    )
+    in_threads(lambda a, b: weight_gradient(source, given, kh, kw, a, b, out), c_in, torch.get_num_threads())
     return torch.from_numpy(out).view(c_in, kh, kw, c_out).permute(3, 0, 1, 2)
 
 
