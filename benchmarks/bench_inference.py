@@ -88,17 +88,6 @@ def work(name: str, batch: int, rate: float, levels: str) -> None:
         serve(peers.inference(name, [torch.tensor(0.1 * stored[k]).float() for k in stored], batch))
 
 
-def work(name: str, batch: int, rate: float) -> None:
-    if name == "ours":
-        run, facts = ours(rate, batch)
-        serve(run, **facts)
-        return
-    import peers
-    import torch
-
-    serve(peers.inference(name, [torch.tensor(w, dtype=torch.float32) for w in weights()], batch))
-
-
 def report(found: dict[str, Variant], batch: int, command: str, state: str) -> str:
     mine = [v for v in found.values() if v.name.startswith("ours")]
     others = [v for v in found.values() if not v.name.startswith(("ours", "convolutions"))]

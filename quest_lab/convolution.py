@@ -52,7 +52,7 @@ def sum_levels(spikes: Spikes, levels: NDArray[np.int8], top: int) -> Array:
 def fire_integers(sums: Array, neuron: Neuron, *, limit: float, charge: float, top: int) -> Spikes:
     """Spikes (T, ...) of neurons with an integer membrane; see quest_lab.neurons.fire."""
     out = np.empty(sums.shape, np.uint8)
-    numbers = (np.float32(n) for n in (limit, charge, top, neuron.leak))
+    numbers = np.float32(limit), np.float32(charge), np.float32(top), np.float32(neuron.leak)
     kernels.fire(_flat(sums), *numbers, neuron.soft, _flat(out))
     return out
 

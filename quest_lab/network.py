@@ -269,10 +269,10 @@ class Network:
         current = self._currents(layer, spikes)
         scale = level_scale(layer.alpha, self.bits)
         if self.neuron.history:
-            limit = sum_limit(self.theta, scale / self.neuron.unit, layer.norm)
-            # of integers, those above the limit are those above its floor
-            whole = np.issubdtype(current.dtype, np.integer)
-            return (self.neuron.mixed(current) > (np.floor(limit) if whole else limit)).astype(np.uint8)
+            least = sum_limit(self.theta, scale / self.neuron.unit, layer.norm)
+            if layer.weights.dtype == np.int8:
+                least = np.floor(least)  # the same for integers
+            return (self.neuron.mixed(current) > least).astype(np.uint8)
         if layer.weights.dtype == np.int8 and layer.norm is None:
             limit = integer_limit(self.theta, layer.alpha, self.bits)
             charge = reset_charge(self.theta, layer.alpha, self.bits, self.neuron.leak)

@@ -28,7 +28,7 @@ _BLOCK = 2048  # neurons whose membranes stay in the cache
 
 def cores() -> int:
     """Threads that this process may run at once (NUMBA_NUM_THREADS, else the cores it may use)."""
-    return int(nb.config.NUMBA_NUM_THREADS)
+    return int(nb.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # set as numba starts
 
 
 def in_threads(work: Callable[[int, int], object], count: int, threads: int) -> None:

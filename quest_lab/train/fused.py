@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,8 +18,12 @@ from quest_lab.train.rule import Rule
 F32 = NDArray[np.float32]
 
 
-def _numbers(rule: Rule) -> tuple[Any, ...]:
-    return (*(np.float32(n) for n in (rule.limit, rule.charge, rule.top, rule.leak)), rule.soft)
+Number: TypeAlias = np.float32
+
+
+def _numbers(rule: Rule) -> tuple[Number, Number, Number, Number, bool]:
+    """What the kernels take of a rule: limit, charge, top, leak, soft."""
+    return Number(rule.limit), Number(rule.charge), Number(rule.top), Number(rule.leak), rule.soft
 
 
 def _threaded(work: Callable[[int, int], object], count: int) -> None:
@@ -35,10 +39,7 @@ def moments(x: F32) -> tuple[Tensor, Tensor]:
 
 
 class NormalisedNeurons(torch.autograd.Function):
-    """Spikes (T, B, c, h, w) from sums of levels x of that shape, through gain (x - mean) / std + bias.
-
-    `mean` and `variance` (c,) are those of x itself, or fixed ones if `fixed`.
-    """
+    """Spikes (T, B, c, h, w) from sums of levels x of that shape; see `fire_normalised`."""
 
     @staticmethod
     def forward(
@@ -73,7 +74,7 @@ class NormalisedNeurons(torch.autograd.Function):
         a = gain.double() / std
         b = -a * to_gain / std / count
         d = -a * plain / count - b * mean
-        coefficients = [v.float().numpy() for v in (a, b, d)]
+        coefficients = a.float().numpy(), b.float().numpy(), d.float().numpy()
         flat, into = source.reshape(count, -1), towards.reshape(count, -1)
         _threaded(lambda i, j: kernels.towards_input(flat, *coefficients, i, j, into), count)
         return out, to_gain.to(gain), plain.to(bias), to_alpha.sum().to(alpha), None, None, None
@@ -117,7 +118,10 @@ class SpikePool(torch.autograd.Function):
 def fire_normalised(
     x: Tensor, gain: Tensor, bias: Tensor, alpha: Tensor, mean: Tensor, std: Tensor, rule: Rule
 ) -> Tensor:
-    """Spikes (T, B, c, h, w) of sums of levels x, normalised with the x's own `mean` and `std` (c,), float64."""
+    """Spikes (T, B, c, h, w) of neurons whose currents are gain (x - mean) / std + bias, x sums of levels.
+
+    `mean` and `std` (c,), float64, must be those of x: the gradient takes them as functions of it.
+    """
     return NormalisedNeurons.apply(x, gain, bias, alpha, mean, std, rule)  # type: ignore[no-untyped-call]  # torch
 
 

@@ -47,10 +47,10 @@ def _quantised_forward(current: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
         return steps.quantised_forward(current, rule)
     h, spikes = empty_rows(current), empty_rows(current)
     arriving, membranes, out = _flat(current), _flat(h), _flat(spikes)
-    numbers = _float32(rule.limit, rule.charge, rule.top, rule.leak)
+    limit, charge, top, leak = _float32(rule.limit, rule.charge, rule.top, rule.leak)
     _in_blocks(
         lambda a, b: kernels.quantised_forward(
-            arriving, *numbers, rule.soft, rule.whole, membranes, out, a, b
+            arriving, limit, charge, top, leak, rule.soft, rule.whole, membranes, out, a, b
         ),
         membranes.shape[1],
     )
@@ -63,11 +63,11 @@ def _quantised_backward(grad: Tensor, h: Tensor, rule: Rule) -> tuple[Tensor, Te
     out = empty_rows(h)
     given, membranes, towards = _flat(grad), _flat(h), _flat(out)
     to_alpha = np.zeros(-(-membranes.shape[1] // kernels.BLOCK))
-    numbers = _float32(rule.limit, rule.charge, rule.top, rule.leak)
-    units = _float32(rule.scale, rule.theta)
+    limit, charge, top, leak = _float32(rule.limit, rule.charge, rule.top, rule.leak)
+    scale, theta = _float32(rule.scale, rule.theta)
     _in_blocks(
         lambda a, b: kernels.quantised_backward(
-            given, membranes, *numbers, rule.soft, *units, towards, to_alpha, a, b
+            given, membranes, limit, charge, top, leak, rule.soft, scale, theta, towards, to_alpha, a, b
         ),
         membranes.shape[1],
     )
@@ -88,8 +88,8 @@ class FloatNeurons(torch.autograd.Function):
         if current.device.type != KERNEL_DEVICE:
             return steps.float_forward(current.detach(), theta, time_steps, leak, soft)[1]
         spikes = empty_rows(current[:1].expand(time_steps, *current.shape[1:]))
-        arriving, out, numbers = _flat(current), _flat(spikes), _float32(theta, leak)
-        _in_blocks(lambda a, b: kernels.float_forward(arriving, *numbers, soft, out, a, b), out.shape[1])
+        arriving, out, (limit, kept) = _flat(current), _flat(spikes), _float32(theta, leak)
+        _in_blocks(lambda a, b: kernels.float_forward(arriving, limit, kept, soft, out, a, b), out.shape[1])
         return spikes
 
     @staticmethod
@@ -102,9 +102,9 @@ class FloatNeurons(torch.autograd.Function):
             return out, None, None, None
         out = empty_rows(current)
         given, arriving, towards = _flat(grads[0]), _flat(current), _flat(out)
-        numbers = _float32(ctx.theta, leak)
+        limit, kept = _float32(ctx.theta, leak)
         _in_blocks(
-            lambda a, b: kernels.float_backward(given, arriving, *numbers, soft, towards, a, b),
+            lambda a, b: kernels.float_backward(given, arriving, limit, kept, soft, towards, a, b),
             given.shape[1],
         )
         return out, None, None, None
@@ -135,7 +135,7 @@ def _flat(tensor: Tensor) -> NDArray[np.float32]:
     return rows(tensor, len(tensor), -1)
 
 
-def _float32(*numbers: float) -> tuple[np.float32, ...]:
+def _float32(*numbers: float) -> tuple[Any, ...]:
     return tuple(np.float32(number) for number in numbers)
 
 

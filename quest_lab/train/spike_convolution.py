@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.grad import conv2d_weight
 
 from quest_lab.spike_kernels import Spikes, convolve, in_threads, sum_type, tap_rows
 
@@ -64,7 +65,7 @@ def _towards_spikes(grad: Tensor, levels: Tensor) -> Tensor:
 def _towards_weights(grad: Tensor, present: Tensor, levels: Tensor) -> Tensor:
     if torch.count_nonzero(present) > _DENSE_RATE * present.numel():
         spikes = present.permute(0, 3, 1, 2).to(grad.dtype)
-        return torch.nn.grad.conv2d_weight(spikes, levels.shape, grad, padding=_padding(levels))
+        return conv2d_weight(spikes, list(levels.shape), grad, padding=_padding(levels))  # type: ignore[no-untyped-call]  # torch
     c_out, c_in, kh, kw = levels.shape
     out = np.zeros((c_in, kh * kw, c_out), np.float32)
     given, source = grad.permute(0, 2, 3, 1).numpy(), present.numpy()
