@@ -131,6 +131,7 @@ class _Run:
         """The schedule's writer; none for an FP32 network, which has no levels to write."""
         c, topology = self.config, self.model.topology
         if c.bits == FP32:
+            Path(schedule).unlink(missing_ok=True)  # an earlier run's, to be overwritten
             return nullcontext()
         neuron = str(self.model.neuron)
         header = Header(c.bits, c.time_steps, c.batch_size, self.data.name, c.seed, topology.text, neuron)

@@ -88,6 +88,13 @@ def test_an_fp32_network_trains_without_a_schedule(tmp_path: Path, digits: Datas
     assert sum(done.agreement.layer_differences) <= 1e-4 * done.agreement.layer_spikes
 
 
+def test_an_fp32_network_leaves_no_schedule_of_an_earlier_run(tmp_path: Path, digits: Dataset) -> None:
+    (tmp_path / "s.h5").write_text("of an earlier run")
+    paths = {"weights": tmp_path / "w.h5", "schedule": tmp_path / "s.h5"}
+    train(replace(SMALL, bits=32), **paths, dataset=digits, overwrite=True)
+    assert not (tmp_path / "s.h5").exists()
+
+
 def test_batch_norm_folds_exactly_with_memory_free_neurons(tmp_path: Path, digits: Dataset) -> None:
     done = _train(tmp_path, digits, replace(SMALL, neuron="mfp", batch_norm=True, epochs=2))
     assert Network.load(done.weights).integer
