@@ -9,7 +9,6 @@ PIP_ARGS ?=
 PYTEST_ARGS ?=
 DEMO_ARGS ?= --out demo --overwrite
 VENV ?= .venv
-PEERS ?= .venv-peers
 
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
@@ -17,7 +16,6 @@ else
 BIN := $(VENV)/bin
 endif
 PY := $(BIN)/python
-PEERS_INSTALL := $(PEERS)/$(notdir $(BIN))/python -m pip install -q --disable-pip-version-check
 INSTALL := $(PY) -m pip install -q --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 
 .PHONY: help demo test lint types layers wheel campaign bench install clean
@@ -28,7 +26,7 @@ help:
 	@echo "make test      install, then the tests (at most 4 minutes)"
 	@echo "make lint types layers wheel   the checks beside the tests"
 	@echo "make campaign  long statistical and fault runs"
-	@echo "make bench     performance, beside SpikingJelly, snnTorch and Norse (installed into $(PEERS))"
+	@echo "make bench     performance, beside SpikingJelly, snnTorch and Norse (which it installs)"
 	@echo "make install   everything that the checks need, into $(VENV)"
 	@echo "make clean     remove build products and caches; $(VENV), demo/ and runs/ stay"
 
@@ -59,7 +57,7 @@ campaign: install
 
 bench: install $(VENV)/.installed-peers
 	$(PY) -m pytest -m peers tests/train
-	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script" || exit 1; done
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) "$$script" || exit 1; done
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -80,15 +78,7 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 
 # The libraries that we compare with. Their dependencies would replace torch.
 $(VENV)/.installed-peers: $(VENV)/.installed-dev
-	$(INSTALL) --no-deps spikingjelly norse nir nirtorch snntorch loguru
-	@touch $@
-
-# The libraries that the benchmarks compare with, in an environment of their own: they ask for another torch with CUDA,
-# so it comes first and they come without what they ask for.
-$(PEERS)/.installed: constraints.txt | $(VENV)/pyvenv.cfg
-	$(PY) -m venv $(PEERS)
-	$(PEERS_INSTALL) -c constraints.txt $(PIP_ARGS) torch numpy scipy pandas h5py matplotlib loguru tqdm psutil
-	$(PEERS_INSTALL) --no-deps $(PIP_ARGS) spikingjelly==2.0.0 snntorch==1.0.0 norse==1.1.0 nir==1.0.8 nirtorch==2.6
+	$(INSTALL) --no-deps spikingjelly norse nir nirtorch snntorch loguru tqdm
 	@touch $@
 
 # Old enough syntax for any Python to say what is wrong with it.

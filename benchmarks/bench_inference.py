@@ -1,6 +1,6 @@
 """Integer inference beside the FP32 inference of SpikingJelly, snnTorch and Norse, without batch norm.
 
-    python benchmarks/bench_inference.py [--rounds 9] [--batch 64] [--peers-python .venv-peers/bin/python]
+    python benchmarks/bench_inference.py [--rounds 9] [--batch 64] [--peers-python PYTHON] [--write]
 
 The network of benchmarks/peers.py, T = 4, 2 bits here. The levels are random, a third each of -1, 0 and 1; the scale
 of every layer is set so that a given share of its neurons fires at each step, since our speed depends on the spikes
@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--peers-python", default=".venv-peers/bin/python")
+    parser.add_argument("--peers-python", default=sys.executable, help="of an environment with the peers")
     parser.add_argument("--write", action="store_true", help=f"also into {PAGE.name}")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--rate", type=float, default=0.0, help=argparse.SUPPRESS)

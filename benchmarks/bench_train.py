@@ -1,6 +1,6 @@
 """One training step with 2-bit quantisation beside the FP32 steps of SpikingJelly, snnTorch and Norse.
 
-    python benchmarks/bench_train.py [--rounds 9] [--batch 64] [--peers-python .venv-peers/bin/python]
+    python benchmarks/bench_train.py [--rounds 9] [--batch 64] [--peers-python PYTHON] [--write]
 
 The network and step of benchmarks/peers.py: T = 4, batch norm on both sides, integrate and fire with hard reset,
 threshold 1, Adam, random images. "convolutions alone" is a floor: the same convolutions, pooling and linear layer in
@@ -110,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--peers-python", default=".venv-peers/bin/python")
+    parser.add_argument("--peers-python", default=sys.executable, help="of an environment with the peers")
     parser.add_argument("--write", action="store_true", help=f"also into {PAGE.name}")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -45,7 +45,7 @@ def sum_levels(spikes: Spikes, levels: NDArray[np.int8], top: int) -> Array:
     rows = kernels.tap_rows(levels)
     flat = spikes.reshape(-1, *spikes.shape[2:])
     out = np.empty((*flat.shape[:3], len(levels)), kernels.sum_type((len(rows) - 1) * top))
-    kernels.convolve(flat, rows, (levels.shape[2], levels.shape[3]), out)
+    kernels.convolve(flat, rows, (levels.shape[2], levels.shape[3]), top, out)
     return out.reshape(*spikes.shape[:2], *out.shape[1:])
 
 

@@ -16,6 +16,10 @@ from typing import Any, TypeAlias
 
 import numba as nb
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 Spikes: TypeAlias = NDArray[np.uint8]
@@ -23,6 +27,8 @@ Rows: TypeAlias = NDArray[np.int8]
 Sums: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 
 _TOGETHER = 8  # rows added in one pass over the sums
+LANES = 64  # output channels that `_sum_lanes` holds in vector registers
+_BYTE = 127  # largest int8
 _BLOCK = 2048  # neurons whose membranes stay in the cache
 
 
@@ -43,9 +49,14 @@ def in_threads(work: Callable[[int, int], object], count: int, threads: int) -> 
 
 
 def tap_rows(levels: NDArray[np.int8]) -> Rows:
-    """Levels (c_out, c_in, kh, kw) as one row a tap, (kh, kw, c_in) x c_out, and a last row of zeros."""
-    rows = levels.transpose(2, 3, 1, 0).reshape(-1, len(levels))
-    return np.concatenate([rows, np.zeros((1, len(levels)), np.int8)])
+    """Levels (c_out, c_in, kh, kw) as one row a tap, (kh, kw, c_in) x c_out, and a last row of zeros.
+
+    Columns of zeros fill the last LANES.
+    """
+    c_out, c_in, kh, kw = levels.shape
+    rows = np.zeros((kh * kw * c_in + 1, -(-c_out // LANES) * LANES), np.int8)
+    rows[:-1, :c_out] = levels.transpose(2, 3, 1, 0).reshape(-1, c_out)
+    return rows
 
 
 def sum_type(largest: int) -> type[np.int16 | np.int32]:
@@ -53,12 +64,13 @@ def sum_type(largest: int) -> type[np.int16 | np.int32]:
     return np.int16 if largest < 2**15 else np.int32
 
 
-def convolve(spikes: Spikes, rows: Rows, kernel: tuple[int, int], out: Sums) -> None:
+def convolve(spikes: Spikes, rows: Rows, kernel: tuple[int, int], top: int, out: Sums) -> None:
     """Sums `out` (B, height, width, c_out) of the levels that `spikes` (B, height, width, c_in) meet.
 
-    Stride 1, same-padded. `rows` of `tap_rows`; `kernel` (kh, kw), odd; `out` of `sum_type`.
+    Stride 1, same-padded. `rows` of `tap_rows`; `kernel` (kh, kw), odd; levels of at most `top`; `out` of
+    `sum_type`.
     """
-    _convolve(spikes, rows, *kernel, out)
+    _convolve(spikes, rows, *kernel, _BYTE // top, out)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -74,12 +86,54 @@ def list_spikes(spikes: Spikes, channels: NDArray[np.int32], counts: NDArray[np.
             counts[y, x] = n
 
 
+@intrinsic  # type: ignore[untyped-decorator]  # numba
+def _sum_lanes(context: Any, rows: Any, met: Any, start: Any, stop: Any, column: Any, out: Any) -> Any:
+    """Sum int8 columns column..column + LANES of the rows met[start:stop] into `out` (LANES,), in registers.
+
+    Written in LLVM's vectors: a loop over arrays would check for each row whether it overlaps with the sums.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        arrays = [
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args, arguments, strict=True)
+            if isinstance(kind, types.Array)
+        ]
+        table, places, sums = arrays
+        start, stop, column = arguments[2:5]
+        vector = ir.VectorType(ir.IntType(8), LANES)
+        total = cgutils.alloca_once_value(builder, ir.Constant(vector, [0] * LANES))
+        stride = builder.extract_value(table.strides, 0)
+        with cgutils.for_range_slice(builder, start, stop, stop.type(1)) as (place, _):
+            row = builder.sext(builder.load(builder.gep(places.data, [place])), stride.type)
+            first = builder.gep(table.data, [builder.add(builder.mul(row, stride), column)])
+            lanes = builder.load(builder.bitcast(first, vector.as_pointer()), align=1)
+            builder.store(builder.add(builder.load(total), lanes), total)
+        builder.store(builder.load(total), builder.bitcast(sums.data, vector.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(rows, met, types.intp, types.intp, types.intp, out), build
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _add_bytes(rows: Rows, met: NDArray[np.int32], n: int, fit: int, some: Rows, sums: Any) -> None:
+    for o in range(len(sums)):
+        sums[o] = 0
+    for column in range(0, len(sums), LANES):
+        into = sums[column : column + LANES]
+        for e in range(0, n, fit):
+            _sum_lanes(rows, met, e, min(e + fit, n), column, some)
+            for o in range(len(into)):
+                into[o] += some[o]
+
+
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _convolve(spikes: Spikes, rows: Rows, kh: int, kw: int, out: Any) -> None:
+def _convolve(spikes: Spikes, rows: Rows, kh: int, kw: int, fit: int, out: Any) -> None:
+    """`fit`: so many rows can be added in bytes without overflow."""
     batch, height, width, c_in = spikes.shape
     channels = np.empty((height, width, c_in), np.int32)
     counts = np.empty((height, width), np.int32)
-    met = np.empty(kh * kw * c_in + _TOGETHER, np.int32)
+    met, some = np.empty(kh * kw * c_in + _TOGETHER, np.int32), np.empty(LANES, np.int8)
     for b in range(batch):
         list_spikes(spikes[b], channels, counts)
         for y in range(height):
@@ -92,8 +146,11 @@ def _convolve(spikes: Spikes, rows: Rows, kh: int, kw: int, out: Any) -> None:
                         for e in range(counts[py, px]):
                             into[e] = first + there[e]
                         n += counts[py, px]
-                met[n : n + _TOGETHER] = len(rows) - 1  # rows of zeros fill the last group
-                _add_rows(rows, met, n, out[b, y, x])
+                if fit >= _TOGETHER:
+                    _add_bytes(rows, met, n, fit, some, out[b, y, x])
+                else:
+                    met[n : n + _TOGETHER] = len(rows) - 1  # rows of zeros fill the last group
+                    _add_rows(rows, met, n, out[b, y, x])
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")

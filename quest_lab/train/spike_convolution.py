@@ -37,7 +37,9 @@ class SpikeConvolution(torch.autograd.Function):
         sums = np.empty((*present.shape[:3], len(levels)), sum_type((len(rows) - 1) * top))
         source = present.numpy()
         in_threads(
-            lambda a, b: convolve(source[a:b], rows, kernel, sums[a:b]), len(sums), torch.get_num_threads()
+            lambda a, b: convolve(source[a:b], rows, kernel, top, sums[a:b]),
+            len(sums),
+            torch.get_num_threads(),
         )
         return torch.from_numpy(sums).to(spikes.dtype).permute(0, 3, 1, 2)
 
