@@ -16,18 +16,15 @@ from typing import Any, TypeAlias
 
 import numba as nb
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from quest_lab.vector_sum import LANES, sum_lanes
 
 Spikes: TypeAlias = NDArray[np.uint8]
 Rows: TypeAlias = NDArray[np.int8]
 Sums: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 
 _TOGETHER = 8  # rows added in one pass over the sums
-LANES = 64  # output channels that `_sum_lanes` holds in vector registers
 _BYTE = 127  # largest int8
 _BLOCK = 2048  # neurons whose membranes stay in the cache
 
@@ -86,35 +83,6 @@ def list_spikes(spikes: Spikes, channels: NDArray[np.int32], counts: NDArray[np.
             counts[y, x] = n
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba
-def _sum_lanes(context: Any, rows: Any, met: Any, start: Any, stop: Any, column: Any, out: Any) -> Any:
-    """Sum int8 columns column..column + LANES of the rows met[start:stop] into `out` (LANES,), in registers.
-
-    Written in LLVM's vectors: a loop over arrays would check for each row whether it overlaps with the sums.
-    """
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        arrays = [
-            context.make_array(kind)(context, builder, value)
-            for kind, value in zip(signature.args, arguments, strict=True)
-            if isinstance(kind, types.Array)
-        ]
-        table, places, sums = arrays
-        start, stop, column = arguments[2:5]
-        vector = ir.VectorType(ir.IntType(8), LANES)
-        total = cgutils.alloca_once_value(builder, ir.Constant(vector, [0] * LANES))
-        stride = builder.extract_value(table.strides, 0)
-        with cgutils.for_range_slice(builder, start, stop, stop.type(1)) as (place, _):
-            row = builder.sext(builder.load(builder.gep(places.data, [place])), stride.type)
-            first = builder.gep(table.data, [builder.add(builder.mul(row, stride), column)])
-            lanes = builder.load(builder.bitcast(first, vector.as_pointer()), align=1)
-            builder.store(builder.add(builder.load(total), lanes), total)
-        builder.store(builder.load(total), builder.bitcast(sums.data, vector.as_pointer()), align=1)
-        return context.get_dummy_value()
-
-    return types.void(rows, met, types.intp, types.intp, types.intp, out), build
-
-
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _add_bytes(rows: Rows, met: NDArray[np.int32], n: int, fit: int, some: Rows, sums: Any) -> None:
     for o in range(len(sums)):
@@ -122,7 +90,7 @@ def _add_bytes(rows: Rows, met: NDArray[np.int32], n: int, fit: int, some: Rows,
     for column in range(0, len(sums), LANES):
         into = sums[column : column + LANES]
         for e in range(0, n, fit):
-            _sum_lanes(rows, met, e, min(e + fit, n), column, some)
+            sum_lanes(rows, met, e, min(e + fit, n), column, some)
             for o in range(len(into)):
                 into[o] += some[o]
 
