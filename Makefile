@@ -26,7 +26,7 @@ help:
 	@echo "make test      install, then the tests (at most 4 minutes)"
 	@echo "make lint types layers wheel   the checks beside the tests"
 	@echo "make campaign  long statistical and fault runs"
-	@echo "make bench     performance"
+	@echo "make bench     performance, beside SpikingJelly, snnTorch and Norse (which it installs)"
 	@echo "make install   everything that the checks need, into $(VENV)"
 	@echo "make clean     remove build products and caches; $(VENV), demo/ and runs/ stay"
 
@@ -57,7 +57,7 @@ campaign: install
 
 bench: install $(VENV)/.installed-peers
 	$(PY) -m pytest -m peers tests/train
-	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script" || exit 1; done
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) "$$script" || exit 1; done
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -78,7 +78,7 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 
 # The libraries that we compare with. Their dependencies would replace torch.
 $(VENV)/.installed-peers: $(VENV)/.installed-dev
-	$(INSTALL) --no-deps spikingjelly norse nir nirtorch snntorch loguru
+	$(INSTALL) --no-deps spikingjelly norse nir nirtorch snntorch loguru tqdm
 	@touch $@
 
 # Old enough syntax for any Python to say what is wrong with it.

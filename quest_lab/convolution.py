@@ -1,4 +1,4 @@
-"""Convolution and pooling of spikes in numpy; arrays end in (height, width, channels)."""
+"""Convolution, neurons and pooling of a layer's arrays; they end in (height, width, channels)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from quest_lab import spike_kernels as kernels
+from quest_lab.layers import Counts
+from quest_lab.neurons import Neuron
+from quest_lab.spike_kernels import Spikes
 
 Array = NDArray[Any]
 
@@ -33,6 +38,42 @@ def over_time(x: Array, weights: Array, dtype: np.dtype[Any]) -> Array:
     """Convolution of (T, N, height, width, c_in): all steps in one batch."""
     out = _convolve(x.reshape(-1, *x.shape[2:]), weights, dtype)
     return out.reshape(*x.shape[:2], *out.shape[1:])
+
+
+def sum_levels(spikes: Spikes, levels: NDArray[np.int8], top: int) -> Array:
+    """Integer sums (T, N, height, width, c_out) of `levels` (c_out, c_in, kh, kw), at most `top`, over spikes."""
+    rows = kernels.tap_rows(levels)
+    flat = spikes.reshape(-1, *spikes.shape[2:])
+    out = np.empty((*flat.shape[:3], len(levels)), kernels.sum_type((len(rows) - 1) * top))
+    kernels.convolve(flat, rows, (levels.shape[2], levels.shape[3]), top, out)
+    return out.reshape(*spikes.shape[:2], *out.shape[1:])
+
+
+def fire_integers(sums: Array, neuron: Neuron, *, limit: float, charge: float, top: int) -> Spikes:
+    """Spikes (T, ...) of neurons with an integer membrane; see quest_lab.neurons.fire."""
+    out = np.empty(sums.shape, np.uint8)
+    numbers = np.float32(limit), np.float32(charge), np.float32(top), np.float32(neuron.leak)
+    kernels.fire(_flat(sums), *numbers, neuron.soft, _flat(out))
+    return out
+
+
+def fire_encoder(current: NDArray[np.float32], neuron: Neuron, theta: float, time_steps: int) -> Spikes:
+    """Spikes (T, ...) of FP32 neurons from currents (T, ...), or (1, ...): the same at every step."""
+    out = np.empty((time_steps, *current.shape[1:]), np.uint8)
+    kernels.fire_floats(_flat(current), np.float32(theta), np.float32(neuron.leak), neuron.soft, _flat(out))
+    return out
+
+
+def _flat(x: Array) -> Array:
+    return np.ascontiguousarray(x).reshape(len(x), -1)
+
+
+def places(spikes: Spikes) -> Counts:
+    """Spikes of (T, N, height, width, channels) per (step, channel, row, column)."""
+    counts = np.zeros((len(spikes), spikes[0, 0].size), np.int64)
+    for own, step in zip(counts, spikes, strict=True):
+        kernels.count_places(np.ascontiguousarray(step).reshape(len(step), -1), own)
+    return to_first(counts.reshape(len(spikes), *spikes.shape[2:]))
 
 
 def _convolve(x: Array, weights: Array, dtype: np.dtype[Any]) -> Array:

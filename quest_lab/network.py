@@ -11,13 +11,13 @@ Batch norm gives each channel a gain and an offset. A membrane would have to be 
 network, and `check_integer` refuses it. A memory-free neuron only compares: gain x sum + offset > theta with gain > 0
 is sum > floor((theta - offset) / gain), an integer per channel, and the fold is exact.
 
-The sums run through floating-point matrix products and are exact all the same: spikes are 0 or 1, levels
-are integers, and every partial sum stays below 2**24, the end of float32's gapless integers (float64 is
-taken where fan-in x top level could pass that), so no order of summation rounds.
+Sums of levels are integers, added spike by spike (quest_lab.spike_kernels). An analogue read-back is summed in
+float64, an FP32 network in float32, as matrix products.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.convolution import max_pool, over_time, to_first, to_last
+from quest_lab.convolution import (
+    fire_encoder,
+    fire_integers,
+    max_pool,
+    over_time,
+    places,
+    sum_levels,
+    to_first,
+    to_last,
+)
 from quest_lab.encodings import DIRECT, spike_train
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, Counts, LayerInfo, Levels, Topology, tap_counts, top_level
 from quest_lab.network_file import load_network, save_network
 from quest_lab.neurons import IF_HARD, Neuron, fire, integer_limit, level_scale, reset_charge, sum_limit
+from quest_lab.spike_kernels import Spikes, cores
 
 Array = NDArray[Any]
 Floats32 = NDArray[np.float32]
@@ -167,9 +177,14 @@ class Network:
         layers = tuple(replace(x, weights=w) for x, w in zip(self.layers, own, strict=True))
         return replace(self, layers=layers)
 
-    def infer(self, images: Array, *, chunk: int = 64) -> Inference:
-        """Run `images` (N, channels, height, width), uint8 or floats of 0..1, `chunk` at a time."""
-        parts = [self._infer(part, first=i * chunk) for i, part in enumerate(self._chunks(images, chunk))]
+    def infer(self, images: Array, *, chunk: int = 16, threads: int | None = None) -> Inference:
+        """Run `images` (N, channels, height, width), uint8 or floats of 0..1, `chunk` at a time in each thread.
+
+        `threads`: as many as there are cores. Neither changes a spike.
+        """
+        chunks = self._chunks(images, chunk)
+        with ThreadPoolExecutor(threads or cores()) as pool:
+            parts = list(pool.map(self._infer, chunks, range(0, len(images), chunk)))
         logits = np.concatenate([p.logits for p in parts])
         return Inference(
             logits=logits,
@@ -205,19 +220,18 @@ class Network:
         numbers = np.arange(first, first + len(images))
         return spike_train(floats, self.encoding, self.time_steps, seed=self.seed, numbers=numbers)
 
-    def encode(self, images: Array, *, first: int = 0) -> Floats32:
-        """Spikes of the FP32 encoder, (T, N, channels, height, width), before its pooling if it has one."""
+    def encode(self, images: Array, *, first: int = 0) -> Spikes:
+        """Spikes of the FP32 encoder, uint8 (T, N, channels, height, width), before its pooling if it has one."""
         return self._encoded(self.present(images, first=first))
 
-    def _encoded(self, entering: Floats32) -> Floats32:
+    def _encoded(self, entering: Floats32) -> Spikes:
         x = to_last(entering)
         current = over_time(x, self.encoder_weight, np.dtype(np.float32)) + self.encoder_bias
-        current = np.broadcast_to(current, (self.time_steps, *current.shape[1:]))
         if self.neuron.history:
+            current = np.broadcast_to(current, (self.time_steps, *current.shape[1:]))
             mixing = self.neuron.mixing(self.time_steps) / np.float32(self.neuron.unit)
-            return to_first((np.tensordot(mixing, current, 1) > np.float32(self.theta)).astype(np.float32))
-        theta = self.theta
-        return to_first(fire(current, self.neuron, limit=theta, charge=theta, top=None, whole=False))
+            return to_first((np.tensordot(mixing, current, 1) > np.float32(self.theta)).astype(np.uint8))
+        return to_first(fire_encoder(current, self.neuron, self.theta, self.time_steps))
 
     def propagate(self, encoder_spikes: Array) -> Inference:
         """Run the quantised layers and the head on spikes (T, N, channels, height, width) of the encoder."""
@@ -226,11 +240,11 @@ class Network:
         taps, entering, leaving = [], [], []
         for layer in self.layers:
             spikes = _entering(layer, spikes)
-            counts = _places(spikes)
+            counts = places(spikes)
             taps.append(tap_counts(np.tensordot(reads, counts, 1), layer.info.shape[2:]).ravel())
             fired = self.fire(layer, spikes)
             entering.append(counts.sum())
-            leaving.append(_places(fired).sum())
+            leaving.append(places(fired).sum())
             spikes = max_pool(fired) if layer.pool else fired
         logits = self._head(spikes)
         return Inference(
@@ -247,44 +261,37 @@ class Network:
         return every
 
     def _encoder_pooled(self, encoder_spikes: Array) -> Array:
-        spikes = to_last(encoder_spikes)
+        spikes = to_last(encoder_spikes).astype(np.uint8, copy=False)
         return max_pool(spikes) if self.topology.blocks[0].pool else spikes
 
-    def fire(self, layer: Layer, spikes: Array) -> Array:
-        """Spikes of one layer's neurons from those entering it, both (T, N, height, width, channels)."""
-        if self.neuron.history:
-            return self._fire_memory_free(layer, spikes)
-        current = over_time(spikes, layer.weights, self._sum_type(layer))
+    def fire(self, layer: Layer, spikes: Spikes) -> Spikes:
+        """Spikes of one layer's neurons from those entering it, both uint8 (T, N, height, width, channels)."""
+        current = self._currents(layer, spikes)
         scale = level_scale(layer.alpha, self.bits)
+        if self.neuron.history:
+            least = sum_limit(self.theta, scale / self.neuron.unit, layer.norm)
+            if layer.weights.dtype == np.int8:
+                least = np.floor(least)  # the same for integers
+            return (self.neuron.mixed(current) > least).astype(np.uint8)
+        if layer.weights.dtype == np.int8 and layer.norm is None:
+            limit = integer_limit(self.theta, layer.alpha, self.bits)
+            charge = reset_charge(self.theta, layer.alpha, self.bits, self.neuron.leak)
+            return fire_integers(current, self.neuron, limit=limit, charge=charge, top=top_level(self.bits))
         if layer.norm is not None:
             current = (layer.norm[0] * current + layer.norm[1]) / scale
         top = None if self.bits == FP32 else top_level(self.bits)
-        if layer.weights.dtype != np.int8 or layer.norm is not None:
-            real = self.theta / scale
-            return fire(current, self.neuron, limit=real, charge=real, top=top, whole=False)
-        limit = integer_limit(self.theta, layer.alpha, self.bits)
-        charge = reset_charge(self.theta, layer.alpha, self.bits, self.neuron.leak)
-        return fire(current, self.neuron, limit=limit, charge=charge, top=top, whole=True)
+        theta = self.theta / scale
+        return fire(current, self.neuron, limit=theta, charge=theta, top=top, whole=False).astype(np.uint8)
 
-    def _fire_memory_free(self, layer: Layer, spikes: Array) -> Array:
-        """Each step from the last spikes of the inputs alone: they are weighed, then summed once."""
-        seen = np.tensordot(self.neuron.mixing(self.time_steps), spikes, 1)
-        total = over_time(seen, layer.weights, self._sum_type(layer))
-        limit = sum_limit(self.theta, level_scale(layer.alpha, self.bits) / self.neuron.unit, layer.norm)
+    def _currents(self, layer: Layer, spikes: Spikes) -> Array:
+        """Summed weights of the spikes, integers if the weights are: (T, N, height, width, c_out)."""
         if layer.weights.dtype == np.int8:
-            limit = np.floor(limit)  # the same for integers
-        return (total > limit).astype(np.float32)
-
-    def _sum_type(self, layer: Layer) -> np.dtype[Any]:
-        """Where the sums are exact; an analogue read-back is summed in float64, an FP32 network in float32."""
-        if layer.weights.dtype != np.int8:
-            return np.dtype(layer.weights.dtype)
-        exact = self.neuron.largest_sum(layer.info.taps, top_level(self.bits)) < 2**24
-        return np.dtype(np.float32 if exact else np.float64)
+            return sum_levels(spikes, layer.weights, top_level(self.bits))
+        return over_time(spikes, layer.weights, layer.weights.dtype)
 
     def _head(self, spikes: Array) -> Floats32:
         """Logits (N, classes) summed over time: linear, so the spikes are summed first (exact)."""
-        total = to_first(spikes.sum(0))
+        total = to_first(spikes.sum(0, dtype=np.float32))
         features = total.reshape(len(total), -1) if self.topology.flatten else total.mean((2, 3))
         logits = features @ self.head_weight.T + np.float32(self.time_steps) * self.head_bias
         return np.asarray(logits, np.float32)
@@ -299,11 +306,6 @@ def as_floats(images: Array) -> Floats32:
 
 def _per_channel(values: Floats32) -> Floats32:
     return values.reshape(-1, 1, 1)
-
-
-def _places(spikes: Array) -> Counts:
-    """Spike counts per (step, channel, row, column), exact: each is at most N, far below 2**24."""
-    return to_first(spikes.sum(1)).astype(np.int64)
 
 
 def _entering(layer: Layer, spikes: Array) -> Array:

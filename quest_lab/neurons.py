@@ -71,6 +71,13 @@ class Neuron:
         left = time_steps - np.arange(time_steps, dtype=np.int64)
         return np.minimum(left, max(self.history, 1))
 
+    def mixed(self, current: Array) -> Array:
+        """unit H = A I of a memory-free neuron's currents I (T, ...), in int64 if they are integers."""
+        total = np.zeros(current.shape, np.int64 if current.dtype.kind == "i" else current.dtype)
+        for lag in range(min(self.history, len(current))):
+            total[lag:] += (self.unit >> lag) * current[: len(current) - lag]
+        return total
+
     def memory_bits(self, layer: LayerInfo, bits: int) -> int:
         """Bits that a layer stores from step to step: its membranes, or the spikes that its inputs gave before."""
         return layer.inputs * (self.history - 1) if self.history else layer.neurons * bits

@@ -2,7 +2,8 @@
 
 Arrays are (T, n), one column a neuron. h is the membrane before firing, in units of a level for quantised
 neurons; everything else follows from it, so it is all that the backward pass keeps. Columns go in blocks
-that stay in the cache, and the inner loops are branch-free so that they become vector instructions.
+that stay in the cache, `first` to `stop` of them in one call (a thread's part), and the inner loops are
+branch-free so that they become vector instructions.
 quest_lab.train.steps is the same in torch operations.
 """
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 Number = np.float32
 
-_BLOCK = 2048
+BLOCK = 2048
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -29,6 +30,8 @@ def quantised_forward(
     whole: bool,
     h: F32,
     spikes: F32,
+    first: int,
+    stop: int,
 ) -> None:
     """h = u + i; s = 1[h > limit]; u = rounded and clamped leak (h - s taken), taken = charge or h.
 
@@ -36,9 +39,10 @@ def quantised_forward(
     """
     steps, neurons = current.shape
     zero, one = np.float32(0.0), np.float32(1.0)
-    u = np.empty(_BLOCK, np.float32)
-    for start in range(0, neurons, _BLOCK):
-        width = min(_BLOCK, neurons - start)
+    u = np.empty(BLOCK, np.float32)
+    for block in range(first, stop):
+        start = block * BLOCK
+        width = min(BLOCK, neurons - start)
         u[:] = zero
         for t in range(steps):
             here, out, arriving = h[t, start:], spikes[t, start:], current[t, start:]
@@ -63,8 +67,11 @@ def quantised_backward(
     scale: Number,
     theta: Number,
     out: F32,
-) -> float:
-    """Gradient to the currents (in levels) into `out`; returns the one to alpha (blocks summed in float64).
+    to_alpha: NDArray[np.float64],
+    first: int,
+    stop: int,
+) -> None:
+    """Gradient to the currents (in levels) into `out`, each block's share of that to alpha into `to_alpha`.
 
     With H = scale h and x = leak (h - s taken), u = rounded and clamped x:
     dL/dH[t] = dL/ds[t] max(0, 1 - |H - theta|) + dL/dU[t] dU/dH[t]; dU/dH = leak where |x| <= top (0 where a
@@ -73,10 +80,10 @@ def quantised_backward(
     steps, neurons = h.shape
     zero, one = np.float32(0.0), np.float32(1.0)
     level_theta = theta / scale
-    carried, slopes = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
-    slope = 0.0
-    for start in range(0, neurons, _BLOCK):
-        width = min(_BLOCK, neurons - start)
+    carried, slopes = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    for block in range(first, stop):
+        start = block * BLOCK
+        width = min(BLOCK, neurons - start)
         carried[:], slopes[:] = zero, zero
         for back in range(steps):
             t = steps - 1 - back
@@ -97,37 +104,53 @@ def quantised_backward(
                 slopes[n] += carried[n] * side + value * (now - u) / top
                 towards[n] = value * scale
                 carried[n] = value
-        slope += slopes[:width].astype(np.float64).sum()
-    return slope
+        to_alpha[block] = slopes[:width].astype(np.float64).sum()
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def float_forward(current: F32, theta: Number, leak: Number, soft: bool, h: F32, spikes: F32) -> None:
+def float_forward(
+    current: F32, theta: Number, leak: Number, soft: bool, spikes: F32, first: int, stop: int
+) -> None:
     """FP32 neurons: h = u + i; s = 1[h > theta]; u = leak (h - s taken). `current` (T, n), or (1, n) at each step."""
-    steps, neurons = h.shape
+    steps, neurons = spikes.shape
     zero, one = np.float32(0.0), np.float32(1.0)
-    for t in range(steps):
-        here, out, past, arriving = h[t], spikes[t], h[max(t - 1, 0)], current[min(t, len(current) - 1)]
-        for n in range(neurons):
-            taken = (theta if soft else past[n]) if past[n] > theta else zero
-            u = zero if t == 0 else leak * (past[n] - taken)
-            total = u + arriving[n]
-            here[n] = total
-            out[n] = one if total > theta else zero
+    u = np.empty(BLOCK, np.float32)
+    for start in range(first * BLOCK, min(stop * BLOCK, neurons), BLOCK):
+        width = min(BLOCK, neurons - start)
+        u[:] = zero
+        for t in range(steps):
+            out, arriving = spikes[t, start:], current[min(t, len(current) - 1), start:]
+            for n in range(width):
+                total = u[n] + arriving[n]
+                fired = total > theta
+                out[n] = one if fired else zero
+                u[n] = leak * (total - ((theta if soft else total) if fired else zero))
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def float_backward(grad: F32, h: F32, theta: Number, leak: Number, soft: bool, out: F32) -> None:
-    """Gradient to the current into `out`, (T, n) or (1, n)."""
-    steps, neurons = h.shape
+def float_backward(
+    grad: F32, current: F32, theta: Number, leak: Number, soft: bool, out: F32, first: int, stop: int
+) -> None:
+    """Gradient to the current into `out`, (T, n) or (1, n) as `current`. h is computed again, block by block."""
+    steps, neurons = grad.shape
     zero, one = np.float32(0.0), np.float32(1.0)
-    carried = np.zeros(neurons, np.float32)
-    out[:] = zero
-    for back in range(steps):
-        t = steps - 1 - back
-        here, given, towards = h[t], grad[t], out[min(t, len(out) - 1)]
-        for n in range(neurons):
-            value = given[n] * max(one - abs(here[n] - theta), zero)
-            value += leak * carried[n] if soft or here[n] <= theta else zero
-            carried[n] = value
-            towards[n] += value
+    h, u = np.empty((steps, BLOCK), np.float32), np.empty(BLOCK, np.float32)
+    for start in range(first * BLOCK, min(stop * BLOCK, neurons), BLOCK):
+        width = min(BLOCK, neurons - start)
+        u[:] = zero
+        out[:, start : start + width] = zero
+        for t in range(steps):
+            here, arriving = h[t], current[min(t, len(current) - 1), start:]
+            for n in range(width):
+                total = u[n] + arriving[n]
+                here[n] = total
+                u[n] = leak * (total - ((theta if soft else total) if total > theta else zero))
+        u[:] = zero  # from here on the gradient that later steps give to this one
+        for back in range(steps):
+            t = steps - 1 - back
+            here, given, towards = h[t], grad[t, start:], out[min(t, len(out) - 1), start:]
+            for n in range(width):
+                value = given[n] * max(one - abs(here[n] - theta), zero)
+                value += leak * u[n] if soft or here[n] <= theta else zero
+                u[n] = value
+                towards[n] += value

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quest_lab.layers import FP32, Counts, top_level
+from quest_lab.train.places import rows
 from quest_lab.train.rule import Rule
 
 
 def no_moves(bits: int) -> Counts:
-    """Of neurons without a quantised membrane: memory-free ones, and those of an FP32 network."""
+    """Of neurons that are not cells: memory-free ones, those of an FP32 network, those with batch norm."""
     levels = 3 if bits == FP32 else 2 * top_level(bits) + 1
     return np.zeros((levels, levels), np.int64)
 
@@ -29,11 +30,11 @@ def membrane_moves(current: Tensor, spikes: Tensor, rule: Rule) -> Counts:
     `current` (T, ...) in units of a level, `spikes` (T, ...) that the neurons answered with.
     """
     counts = np.zeros((2 * rule.top + 1, 2 * rule.top + 1), np.int64)
-    flat = [x.detach().reshape(len(x), -1) for x in (current, spikes)]
     if current.device.type == "cpu":
-        arriving, fired = (x.contiguous().numpy() for x in flat)
+        arriving, fired = (rows(x, len(x), -1) for x in (current, spikes))
         _count_moves(arriving, fired, rule.top, rule.leak, rule.soft, rule.charge, rule.whole, counts)
         return counts
+    flat = [x.detach().reshape(len(x), -1) for x in (current, spikes)]
     before = torch.zeros_like(flat[0][0])
     for arriving, fired in zip(*flat, strict=True):
         h = before + (torch.round(arriving) if rule.whole else arriving)

@@ -18,11 +18,14 @@ from quest_lab.layers import FP32, KERNEL, Counts, LayerInfo, Levels, Topology, 
 from quest_lab.network import Layer, Network, as_floats
 from quest_lab.neurons import Neuron, level_scale, sum_limit
 from quest_lab.train.config import TrainConfig
+from quest_lab.train.fused import pool_spikes
 from quest_lab.train.membrane import membrane_moves, no_moves
 from quest_lab.train.neurons import fire_float, fire_memory_free, fire_quantised, mix
 from quest_lab.train.norm import Norm
+from quest_lab.train.places import on_kernels
 from quest_lab.train.quantise import hold_weights, initial_alpha, quantise_weights, settle
 from quest_lab.train.rule import Rule
+from quest_lab.train.spike_convolution import convolve_spikes
 
 _EXACT_BFLOAT16 = 2**8  # larger sums are rounded, but to neither side of a threshold below
 _EXACT = 2**24  # float32 holds all integers below
@@ -30,7 +33,7 @@ _EXACT = 2**24  # float32 holds all integers below
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """One forward pass: logits (T, B, classes), and spikes (T, B, ...) entering and leaving each layer.
+    """One forward pass: logits (T, B, classes), and spikes uint8 (T, B, ...) entering and leaving each layer.
 
     `reads` (T,): how often a weight is read for a spike of each step; `moves` those of each
     layer's membranes between their levels, [from, to], counted in training.
@@ -91,10 +94,14 @@ class SpikingLayer(nn.Module):
     def forward(self, spikes: Tensor) -> tuple[Tensor, Counts]:
         """Spikes (T, B, c_out, h, w) of this layer's neurons from those entering it; their membranes' moves."""
         weights = self.weight if self.bits == FP32 else self.levels()
+        top = None if self.bits == FP32 or self.amp else top_level(self.bits)
         with torch.autocast(spikes.device.type, torch.bfloat16, enabled=self.amp):
-            current = _convolve(spikes, weights).float()
+            current = _convolve(spikes, weights, top=top).float()
         if self.neuron.history:
             return self._fire_memory_free(mix(current, self.neuron, self.time_steps)), no_moves(self.bits)
+        if self.norm is not None and self.training and self.bits != FP32 and on_kernels(current):
+            rule = Rule.of(self.neuron, self.alpha.item(), self.theta, self.bits, whole=False)
+            return self.norm.fire(current, self.alpha, rule), no_moves(self.bits)
         if self.norm is not None:
             current = self.norm(current)
         if self.bits == FP32:
@@ -200,11 +207,11 @@ class SpikingVGG(nn.Module):
         for i, layer in enumerate(self._layers()):
             if self.topology.blocks[i + 1].linear:
                 spikes = spikes.flatten(2)[..., None, None]
-            before.append(spikes)
+            before.append(_kept(spikes))
             fired, moved = layer(spikes)
-            after.append(fired)
+            after.append(_kept(fired))
             moves.append(moved)
-            spikes = self._pool(after[-1], i + 1)
+            spikes = self._pool(fired, i + 1)
         features = spikes.flatten(2) if self.topology.flatten else spikes.mean((3, 4))
         logits = F.linear(features, self.head_weight, self.head_bias)
         return Passed(logits, before, after, self.neuron.reads(self.config.time_steps), moves)
@@ -212,7 +219,8 @@ class SpikingVGG(nn.Module):
     def _pool(self, spikes: Tensor, block: int) -> Tensor:
         if not self.topology.blocks[block].pool:
             return spikes
-        pooled = F.max_pool2d(spikes.flatten(0, 1), 2)
+        flat = spikes.flatten(0, 1)
+        pooled = pool_spikes(flat) if on_kernels(flat) else F.max_pool2d(flat, 2)
         return pooled.view(*spikes.shape[:2], *pooled.shape[1:])
 
     def settle(self) -> None:
@@ -277,13 +285,25 @@ class SpikingVGG(nn.Module):
         return self.encoder_weight * gain.reshape(-1, 1, 1, 1), self.encoder_bias * gain + offset
 
 
-def _convolve(x: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Same-padded convolution of (T, B, c, h, w), all steps in one batch; one place is a matrix product."""
+def _convolve(x: Tensor, weights: Tensor, bias: Tensor | None = None, *, top: int | None = None) -> Tensor:
+    """Same-padded convolution of (T, B, c, h, w), all steps in one batch; one place is a matrix product.
+
+    `top`: x are spikes and `weights` levels of at most that.
+    """
     flat, kernel = x.flatten(0, 1), weights.shape[-1]
     if kernel == 1 and x.shape[-2:] == (1, 1):
         return F.linear(flat.flatten(1), weights.flatten(1), bias).view(*x.shape[:2], -1, 1, 1)
-    out = F.conv2d(flat, weights, bias, padding=kernel // 2)
+    if top is not None and on_kernels(flat):
+        out = convolve_spikes(flat, weights, top)
+    else:
+        weights = weights.contiguous(memory_format=torch.channels_last)
+        out = F.conv2d(flat, weights, bias, padding=kernel // 2)
     return out.view(*x.shape[:2], *out.shape[1:])
+
+
+def _kept(spikes: Tensor) -> Tensor:
+    """For counting: a byte a spike, without gradient."""
+    return spikes.detach().to(torch.uint8)
 
 
 def _kaiming(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:

@@ -8,6 +8,7 @@ clamp the gradient goes to alpha alone. Written by hand: fused over time on the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quest_lab.neurons import IF_HARD, Neuron
+from quest_lab.spike_kernels import in_threads
 from quest_lab.train import kernels, steps
+from quest_lab.train.places import empty_rows, rows
 from quest_lab.train.rule import Rule
 
 KERNEL_DEVICE = "cpu"  # where numba's kernels run
@@ -42,59 +45,74 @@ class QuantisedNeurons(torch.autograd.Function):
 def _quantised_forward(current: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
     if current.device.type != KERNEL_DEVICE:
         return steps.quantised_forward(current, rule)
-    current = current.contiguous()
-    h, spikes = torch.empty_like(current), torch.empty_like(current)
-    kernels.quantised_forward(
-        _flat(current), np.float32(rule.limit), np.float32(rule.charge), np.float32(rule.top),
-        np.float32(rule.leak), rule.soft, rule.whole, _flat(h), _flat(spikes),
-    )  # fmt: skip
+    h, spikes = empty_rows(current), empty_rows(current)
+    arriving, membranes, out = _flat(current), _flat(h), _flat(spikes)
+    limit, charge, top, leak = _float32(rule.limit, rule.charge, rule.top, rule.leak)
+    _in_blocks(
+        lambda a, b: kernels.quantised_forward(
+            arriving, limit, charge, top, leak, rule.soft, rule.whole, membranes, out, a, b
+        ),
+        membranes.shape[1],
+    )
     return h, spikes
 
 
 def _quantised_backward(grad: Tensor, h: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
     if h.device.type != KERNEL_DEVICE:
         return steps.quantised_backward(grad, h, rule)
-    out = torch.empty_like(h)
-    slope = kernels.quantised_backward(
-        _flat(grad), _flat(h), np.float32(rule.limit), np.float32(rule.charge), np.float32(rule.top),
-        np.float32(rule.leak), rule.soft, np.float32(rule.scale), np.float32(rule.theta), _flat(out),
-    )  # fmt: skip
-    return out, torch.tensor(slope)
+    out = empty_rows(h)
+    given, membranes, towards = _flat(grad), _flat(h), _flat(out)
+    to_alpha = np.zeros(-(-membranes.shape[1] // kernels.BLOCK))
+    limit, charge, top, leak = _float32(rule.limit, rule.charge, rule.top, rule.leak)
+    scale, theta = _float32(rule.scale, rule.theta)
+    _in_blocks(
+        lambda a, b: kernels.quantised_backward(
+            given, membranes, limit, charge, top, leak, rule.soft, scale, theta, towards, to_alpha, a, b
+        ),
+        membranes.shape[1],
+    )
+    return out, torch.tensor(to_alpha.sum())
 
 
 class FloatNeurons(torch.autograd.Function):
-    """FP32 spikes (T, ...) of currents (T, ...), or of one current (1, ...) that repeats every step."""
+    """FP32 spikes (T, ...) of currents (T, ...), or of one current (1, ...) that repeats every step.
+
+    The backward pass computes the membranes again: with direct coding they are T times the current's memory.
+    """
 
     @staticmethod
     def forward(ctx: Any, current: Tensor, theta: float, time_steps: int, neuron: Neuron) -> Tensor:
-        ctx.theta, ctx.neuron, ctx.rows = theta, neuron, len(current)
-        h, spikes = float_membranes(current.detach(), theta, time_steps, neuron)
-        ctx.save_for_backward(h)
+        ctx.theta, ctx.neuron, ctx.time_steps = theta, neuron, time_steps
+        ctx.save_for_backward(current)
+        leak, soft = neuron.leak, neuron.soft
+        if current.device.type != KERNEL_DEVICE:
+            return steps.float_forward(current.detach(), theta, time_steps, leak, soft)[1]
+        spikes = empty_rows(current[:1].expand(time_steps, *current.shape[1:]))
+        arriving, out, (limit, kept) = _flat(current), _flat(spikes), _float32(theta, leak)
+        _in_blocks(lambda a, b: kernels.float_forward(arriving, limit, kept, soft, out, a, b), out.shape[1])
         return spikes
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        (h,) = ctx.saved_tensors
+        (current,) = ctx.saved_tensors
         leak, soft = ctx.neuron.leak, ctx.neuron.soft
-        if h.device.type != KERNEL_DEVICE:
-            return steps.float_backward(grads[0], h, ctx.theta, leak, soft, ctx.rows), None, None, None
-        out = h.new_empty((ctx.rows, *h.shape[1:]))
-        kernels.float_backward(
-            _flat(grads[0]), _flat(h), np.float32(ctx.theta), np.float32(leak), soft, _flat(out)
+        if current.device.type != KERNEL_DEVICE:
+            h = float_membranes(current, ctx.theta, ctx.time_steps, ctx.neuron)
+            out = steps.float_backward(grads[0], h, ctx.theta, leak, soft, len(current))
+            return out, None, None, None
+        out = empty_rows(current)
+        given, arriving, towards = _flat(grads[0]), _flat(current), _flat(out)
+        limit, kept = _float32(ctx.theta, leak)
+        _in_blocks(
+            lambda a, b: kernels.float_backward(given, arriving, limit, kept, soft, towards, a, b),
+            given.shape[1],
         )
         return out, None, None, None
 
 
-def float_membranes(current: Tensor, theta: float, time_steps: int, neuron: Neuron) -> tuple[Tensor, Tensor]:
-    """Membranes before firing and spikes, (T, ...), of FP32 neurons."""
-    if current.device.type != KERNEL_DEVICE:
-        return steps.float_forward(current, theta, time_steps, neuron.leak, neuron.soft)
-    h = current.new_empty((time_steps, *current.shape[1:]))
-    spikes = torch.empty_like(h)
-    kernels.float_forward(
-        _flat(current), np.float32(theta), np.float32(neuron.leak), neuron.soft, _flat(h), _flat(spikes)
-    )
-    return h, spikes
+def float_membranes(current: Tensor, theta: float, time_steps: int, neuron: Neuron) -> Tensor:
+    """Membranes (T, ...) of FP32 neurons before firing."""
+    return steps.float_forward(current.detach(), theta, time_steps, neuron.leak, neuron.soft)[0]
 
 
 class Surrogate(torch.autograd.Function):
@@ -113,8 +131,16 @@ class Surrogate(torch.autograd.Function):
 
 
 def _flat(tensor: Tensor) -> NDArray[np.float32]:
-    """The memory of (T, ...) as (T, n); copies only what is not contiguous (a gradient, never an output)."""
-    return tensor.detach().contiguous().numpy().reshape(len(tensor), -1)
+    """The memory of (T, ...) as (T, n), channels last; copies only what lies otherwise."""
+    return rows(tensor, len(tensor), -1)
+
+
+def _float32(*numbers: float) -> tuple[Any, ...]:
+    return tuple(np.float32(number) for number in numbers)
+
+
+def _in_blocks(work: Callable[[int, int], object], neurons: int) -> None:
+    in_threads(work, -(-neurons // kernels.BLOCK), torch.get_num_threads())
 
 
 def fire_quantised(

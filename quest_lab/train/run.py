@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from quest_lab import seeds
+from quest_lab.convolution import places
 from quest_lab.errors import BadInput, Diverged
 from quest_lab.layers import FP32, Counts, LayerInfo, Topology, tap_counts
 from quest_lab.train.augment import augment
@@ -250,6 +251,8 @@ def _count(passed: Passed, infos: tuple[LayerInfo, ...]) -> dict[str, Counts]:
 
 
 def _places(spikes: Tensor) -> Counts:
-    """Spikes per (step, channel, row, column) of spikes (T, B, channel, row, column)."""
-    counts: Counts = spikes.detach().sum(1).to(torch.int64).cpu().numpy()
+    """Spikes per (step, channel, row, column) of spikes uint8 (T, B, channel, row, column)."""
+    if spikes.device.type == "cpu":
+        return places(spikes.movedim(2, -1).numpy())
+    counts: Counts = spikes.sum(1).cpu().numpy()
     return counts

@@ -57,6 +57,4 @@ def _membrane(model: SpikingVGG, entering: torch.Tensor) -> NDArray[np.float32]:
     current = model.encoder_current(entering)
     if model.neuron.history:
         return model.encoder_potential(current).cpu().numpy()
-    return (
-        float_membranes(current, model.config.theta, model.config.time_steps, model.neuron)[0].cpu().numpy()
-    )
+    return float_membranes(current, model.config.theta, model.config.time_steps, model.neuron).cpu().numpy()

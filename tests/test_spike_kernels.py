@@ -1,0 +1,97 @@
+"""Sums of levels over spikes and integer neurons, against loops over every place in Python integers."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quest_lab import neurons
+from quest_lab.convolution import fire_encoder, fire_integers, places, sum_levels
+from quest_lab.layers import top_level
+from quest_lab.neurons import Neuron
+from quest_lab.spike_kernels import in_threads
+
+NAMED = ["if-hard", "if-soft", "lif-hard", "lif-soft"]
+
+
+def summed(spikes: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The sums, weight by weight."""
+    c_out, _, kh, kw = levels.shape
+    out = np.zeros((*spikes.shape[:4], c_out), int)
+    for t, n, y, x, c in np.argwhere(spikes):
+        for i in range(kh):
+            for j in range(kw):
+                to_y, to_x = y + kh // 2 - i, x + kw // 2 - j
+                if 0 <= to_y < spikes.shape[2] and 0 <= to_x < spikes.shape[3]:
+                    out[t, n, to_y, to_x] += levels[:, c, i, j]
+    return out
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(*(st.integers(1, most) for most in (2, 2, 5, 5, 9))),
+    c_out=st.integers(1, 35),
+    kernel=st.sampled_from([1, 3, 5]),
+    bits=st.sampled_from([2, 3, 8]),
+    rate=st.sampled_from([0.0, 0.2, 1.0]),
+)
+def test_sums_equal_the_loop_over_spikes_and_weights(
+    seed: int, shape: tuple[int, ...], c_out: int, kernel: int, bits: int, rate: float
+) -> None:
+    rng, top = np.random.default_rng(seed), top_level(bits)
+    spikes = (rng.random(shape) < rate).astype(np.uint8)
+    levels = rng.integers(-top, top + 1, (c_out, shape[-1], kernel, kernel)).astype(np.int8)
+    assert np.array_equal(sum_levels(spikes, levels, top), summed(spikes, levels))
+
+
+@pytest.mark.parametrize(("c_in", "want"), [(28, np.int16), (29, np.int32)])
+def test_sums_of_the_largest_levels_do_not_overflow(c_in: int, want: type) -> None:
+    spikes, levels = np.ones((1, 1, 3, 3, c_in), np.uint8), np.full((2, c_in, 3, 3), 127, np.int8)
+    sums = sum_levels(spikes, levels, 127)
+    assert sums.dtype == want
+    assert sums[0, 0, 1, 1].tolist() == [9 * 127 * c_in] * 2
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("bits", [2, 4])
+def test_integer_neurons_fire_as_numpys(name: str, bits: int) -> None:
+    neuron, top = Neuron.parse(name), top_level(bits)
+    sums = np.random.default_rng(1).integers(-9, 12, (5, 2, 33, 33, 1)).astype(np.int16)
+    charge = neurons.reset_charge(0.5, 0.3, bits, neuron.leak)
+    limit = neurons.integer_limit(0.5, 0.3, bits)
+    want = neurons.fire(sums.astype(np.float64), neuron, limit=limit, charge=charge, top=top, whole=True)
+    assert np.array_equal(fire_integers(sums, neuron, limit=limit, charge=charge, top=top), want)
+    assert 0 < want.mean() < 1
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_repeated_current_fires_as_the_same_current_at_every_step(name: str) -> None:
+    neuron = Neuron.parse(name)
+    current = np.random.default_rng(2).normal(size=(1, 3, 40, 40, 2)).astype(np.float32)
+    once = fire_encoder(current, neuron, 0.5, 4)
+    every = np.repeat(current, 4, 0)
+    want = neurons.fire(every, neuron, limit=0.5, charge=0.5, top=None, whole=False)
+    assert np.array_equal(once, want)
+    assert np.array_equal(fire_encoder(every, neuron, 0.5, 4), want)
+
+
+def test_places_count_more_images_than_a_byte_holds() -> None:
+    spikes = (np.random.default_rng(3).random((2, 700, 2, 3, 4)) < 0.9).astype(np.uint8)
+    assert np.array_equal(places(spikes), np.moveaxis(spikes.astype(int).sum(1), -1, 1))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 9])
+def test_every_part_is_worked_on_once(threads: int) -> None:
+    done, lock = [], threading.Lock()
+
+    def work(start: int, stop: int) -> None:
+        with lock:
+            done.extend(range(start, stop))
+
+    in_threads(work, 7, threads)
+    assert sorted(done) == list(range(7))
