@@ -13,6 +13,7 @@ import pytest
 
 from quest_lab.benches import Front, open_file_bench
 from quest_lab.benchfile import parse_bench
+from quest_lab.budget import Budget, Budgeted, Ledger
 from quest_lab.clock import Clock, VirtualClock
 from quest_lab.device import (
     Capabilities,
@@ -37,6 +38,12 @@ from quest_lab.sim.skmtj import SkMTJ
 CELLS = 6
 SOME = np.array([4, 0, 3])
 Opened = tuple[Device, Clock]
+
+
+def _budgeted(device: Device) -> Device:
+    """With a ledger of its own, and more of a life than the contract needs."""
+    ledger = Ledger(Path("ledger"), device.capabilities.chip_id, np.zeros(CELLS, np.uint64), np.zeros(CELLS))
+    return Budgeted(device, ledger, Budget(pulses=10**6))
 
 
 def _chip(preset: str, sign: int) -> Callable[[], Opened]:
@@ -106,6 +113,8 @@ WRAPPED: dict[str, Wrapper] = {
     "recorded at once": lambda device, clock, run: Recorded(device, run, clock, immediate=True),
     "recorded limited": lambda device, clock, run: Recorded(Limited(device), run, clock),
     "limited recorded": lambda device, clock, run: Limited(Recorded(device, run, clock)),
+    "budgeted": lambda device, _clock, _run: _budgeted(device),
+    "recorded budgeted limited": lambda device, clock, run: Recorded(_budgeted(Limited(device)), run, clock),
 }
 EVERY = [
     *((bare, "bare") for bare in BARE),
@@ -153,13 +162,13 @@ def strong(can: Capabilities) -> VoltagePulse:
 
 
 def test_every_device_and_every_wrapper_is_here() -> None:
-    """5 chips, 6 examples over 21 pairs of bench and front, 3 variants; 5 wrappings of chips and examples."""
+    """5 chips, 7 examples over 25 pairs of bench and front, 3 variants; 7 wrappings of chips and examples."""
     from quest_lab.session import BENCHES
 
     windows = sys.platform == "win32"
     assert set(FRONTS) == set(example_benches())
     assert len(HERE) == (19 if windows else 25)
-    assert len(EVERY) == len(set(EVERY)) == 5 + len(HERE) + 3 + 5 * (5 + 7)
+    assert len(EVERY) == len(set(EVERY)) == 5 + len(HERE) + 3 + 7 * (5 + 7)
     assert all(name in BARE for name in BENCHES)
 
 
