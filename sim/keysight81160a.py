@@ -8,11 +8,10 @@ limit with -222 too and a limit beyond a level with -221 (both assumed). Arbitra
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
-from typing import Any
 
 from quest_lab.sim.agilent33500_channel import Channel
+from quest_lab.sim.channel_commands import ChannelCommands
 from quest_lab.sim.scpi import Call, Command, Scpi
 from quest_lab.sim.scpi_arguments import ScpiError, boolean, flag, keyword, number, scientific
 from quest_lab.sim.world import World
@@ -102,8 +101,10 @@ class Keysight81160A:
     """The instrument: two channels behind one parser."""
 
     def __init__(self, world: World) -> None:
+        self.channels: dict[int, PulseChannel] = {}
+        self._on = ChannelCommands(self.channels)
         self.scpi = Scpi(IDENTITY, self._commands(), reset=self.reset, no_error="+0")
-        self.channels = {1: PulseChannel(self.scpi, world), 2: PulseChannel(self.scpi, None)}
+        self.channels.update({1: PulseChannel(self.scpi, world), 2: PulseChannel(self.scpi, None)})
 
     def reset(self) -> None:
         for channel in self.channels.values():
@@ -145,37 +146,41 @@ class Keysight81160A:
         top = "[SOURce:]VOLTage#"
         level = top + "[:LEVel][:IMMediate]"
         return [
-            self._shown(level + ":HIGH", "high", lambda c, v: c.set_level("high", v)),
-            self._shown(level + ":LOW", "low", lambda c, v: c.set_level("low", v)),
-            self._shown(level + ":OFFSet", "offset", lambda c, v: c.set_amplitude(c.shown("amplitude"), v)),
-            self._shown(
+            self._on.shown(level + ":HIGH", "high", lambda c, v: c.set_level("high", v)),
+            self._on.shown(level + ":LOW", "low", lambda c, v: c.set_level("low", v)),
+            self._on.shown(
+                level + ":OFFSet", "offset", lambda c, v: c.set_amplitude(c.shown("amplitude"), v)
+            ),
+            self._on.shown(
                 level + "[:AMPLitude]", "amplitude", lambda c, v: c.set_amplitude(v, c.shown("offset"))
             ),
-            self._shown(top + ":LIMit[:LEVel]:HIGH", "limit_high", lambda c, v: c.set_limit("limit_high", v)),
-            self._shown(top + ":LIMit[:LEVel]:LOW", "limit_low", lambda c, v: c.set_limit("limit_low", v)),
-            self._stored(top + ":LIMit:STATe", "limits", boolean, flag),
-            self._stored(top + ":UNIT", "unit", lambda a: keyword(a, "VPP", "VRMS", "DBM"), str),
+            self._on.shown(
+                top + ":LIMit[:LEVel]:HIGH", "limit_high", lambda c, v: c.set_limit("limit_high", v)
+            ),
+            self._on.shown(top + ":LIMit[:LEVel]:LOW", "limit_low", lambda c, v: c.set_limit("limit_low", v)),
+            self._on.stored(top + ":LIMit:STATe", "limits", boolean, flag),
+            self._on.stored(top + ":UNIT", "unit", lambda a: keyword(a, "VPP", "VRMS", "DBM"), str),
         ]
 
     def _timing(self) -> list[Command]:
         return [
-            self._stored("[SOURce:]FUNCtion#[:SHAPe]", "function", lambda a: keyword(a, *SHAPES), str),
-            self._timed("[SOURce:]PULSe:WIDTh#", "width", PulseChannel.set_width, MINIMUM_WIDTH_S),
-            self._timed("[SOURce:]PULSe:PERiod#", "period", PulseChannel.set_period, MINIMUM_PERIOD_S),
-            self._command(
+            self._on.stored("[SOURce:]FUNCtion#[:SHAPe]", "function", lambda a: keyword(a, *SHAPES), str),
+            self._on.timed("[SOURce:]PULSe:WIDTh#", "width", PulseChannel.set_width, MINIMUM_WIDTH_S),
+            self._on.timed("[SOURce:]PULSe:PERiod#", "period", PulseChannel.set_period, MINIMUM_PERIOD_S),
+            self._on.command(
                 "[SOURce:]FREQuency#[:CW]",
                 lambda c, a: c.set_period(1.0 / number(a, 1e-6, 500e6, unit="HZ")),
                 lambda c: scientific(1.0 / c.values["period"]),
             ),
-            self._command(
+            self._on.command(
                 "[SOURce:]PULSe:DCYCle#",
                 lambda c, a: c.set_width(number(a, 0.15, 99.99) / 100.0 * c.values["period"]),
                 lambda c: scientific(100.0 * c.values["width"] / c.values["period"]),
             ),
-            self._stored("[SOURce:]PULSe:HOLD#", "hold", lambda a: keyword(a, "WIDTh", "DCYCle"), str),
-            self._number("[SOURce:]FUNCtion#:PULSe:TRANsition", "edge", 1e-9, 1e3, "S"),
-            self._number("[SOURce:]FUNCtion#:SQUare:DCYCle", "square_duty", 1.515e-4, 99.9998485),
-            self._number("[SOURce:]FUNCtion#:RAMP:SYMMetry", "ramp_symmetry", 0.0, 100.0),
+            self._on.stored("[SOURce:]PULSe:HOLD#", "hold", lambda a: keyword(a, "WIDTh", "DCYCle"), str),
+            self._on.number("[SOURce:]FUNCtion#:PULSe:TRANsition", "edge", 1e-9, 1e3, "S"),
+            self._on.number("[SOURce:]FUNCtion#:SQUare:DCYCle", "square_duty", 1.515e-4, 99.9998485),
+            self._on.number("[SOURce:]FUNCtion#:RAMP:SYMMetry", "ramp_symmetry", 0.0, 100.0),
         ]
 
     def _output(self) -> list[Command]:
@@ -183,9 +188,9 @@ class Keysight81160A:
             return inf if text.upper() in ("INF", "INFINITY") else number(text, 0.3, 1e6, unit="OHM")
 
         return [
-            self._stored("OUTPut#[:STATe]", "output", boolean, flag),
-            self._stored("OUTPut#:POLarity", "polarity", lambda a: keyword(a, "NORMal", "INVerted"), str),
-            self._command(
+            self._on.stored("OUTPut#[:STATe]", "output", boolean, flag),
+            self._on.stored("OUTPut#:POLarity", "polarity", lambda a: keyword(a, "NORMal", "INVerted"), str),
+            self._on.command(
                 "OUTPut#:LOAD",
                 lambda c, a: c.set_load(load(a)),
                 lambda c: scientific(min(c.values["load"], 9.9e37)),
@@ -195,51 +200,11 @@ class Keysight81160A:
     def _triggering(self) -> list[Command]:
         burst = "[SOURce:]BURSt#"
         return [
-            self._stored("ARM:SOURce#", "arm", lambda a: keyword(a, *SOURCES), str),
-            self._number("TRIGger#:COUNt", "count", 1, 2147483647),
-            self._stored(burst + "[:STATe]", "burst", boolean, flag),
-            self._stored(burst + ":MODE", "burst_mode", lambda a: keyword(a, "TRIGgered", "GATed"), str),
-            self._number(burst + ":NCYCles", "burst_cycles", 2, 2147483647),
-            self._number(burst + ":INTernal:PERiod", "burst_period", 3.03e-9, 1e6, "S"),
-            self._stored("TRACk:CHANnel#", "coupled", boolean, flag),
+            self._on.stored("ARM:SOURce#", "arm", lambda a: keyword(a, *SOURCES), str),
+            self._on.number("TRIGger#:COUNt", "count", 1, 2147483647),
+            self._on.stored(burst + "[:STATe]", "burst", boolean, flag),
+            self._on.stored(burst + ":MODE", "burst_mode", lambda a: keyword(a, "TRIGgered", "GATed"), str),
+            self._on.number(burst + ":NCYCles", "burst_cycles", 2, 2147483647),
+            self._on.number(burst + ":INTernal:PERiod", "burst_period", 3.03e-9, 1e6, "S"),
+            self._on.stored("TRACk:CHANnel#", "coupled", boolean, flag),
         ]
-
-    def _command(
-        self, header: str, write: Callable[[PulseChannel, str], None], query: Callable[[PulseChannel], str]
-    ) -> Command:
-        """A command of one channel; the world sees what then stands at the output."""
-
-        def do(call: Call) -> None:
-            channel = self.channels[call.suffix]
-            write(channel, call.one())
-            channel.drive()
-
-        return Command(header, do, lambda call: query(self.channels[call.suffix]), suffixes=2)
-
-    def _stored(
-        self, header: str, key: str, parse: Callable[[str], Any], show: Callable[[Any], str]
-    ) -> Command:
-        def write(channel: PulseChannel, text: str) -> None:
-            channel.values[key] = parse(text)
-
-        return self._command(header, write, lambda c: show(c.values[key]))
-
-    def _number(self, header: str, key: str, low: float, high: float, unit: str = "") -> Command:
-        return self._stored(header, key, lambda a: number(a, low, high, unit=unit), scientific)
-
-    def _timed(
-        self, header: str, key: str, write: Callable[[PulseChannel, float], None], low: float
-    ) -> Command:
-        return self._command(
-            header,
-            lambda c, a: write(c, number(a, low, 1e6, unit="S")),
-            lambda c: scientific(c.values[key]),
-        )
-
-    def _shown(self, header: str, key: str, write: Callable[[PulseChannel, float], None]) -> Command:
-        """Displayed volts, which depend on the displayed load."""
-        return self._command(
-            header,
-            lambda c, a: write(c, number(a, -1e3, 1e3, unit="V")),
-            lambda c: scientific(c.shown(key)),
-        )
