@@ -92,7 +92,7 @@ def wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: set[str]) -> None:
     inside = {name for name in wheel if ".dist-info/" not in name}
     examples = {f"quest_lab/example_benches/{path.name}" for path in example_benches().values()}
-    assert len(examples) == 6
+    assert len(examples) == 7
     assert inside == modules() | examples | {"quest_lab/py.typed"}
 
 
