@@ -14,7 +14,7 @@ import numpy as np
 from quest_lab.device import ReadPulse
 from quest_lab.errors import DeviceError
 from quest_lab.fixture import SignalPath, Wiring
-from quest_lab.instruments.roles import PulseSource, ResistanceMeter, Switch
+from quest_lab.instruments.roles import MeasuresPulse, PulseSource, ResistanceMeter, Switch
 
 
 class MatrixAccess:
@@ -39,8 +39,11 @@ class MatrixAccess:
         for role in (self._pulser, self._meter, self._switch):
             role.set_up()
 
-    def pulse(self, cell: int, amplitude_v: float, width_s: float, resistance_ohm: float) -> None:
-        """One pulse; DeviceError names the cell in `ambiguous` only if the trigger may have been sent."""
+    def pulse(self, cell: int, amplitude_v: float, width_s: float, resistance_ohm: float) -> float | None:
+        """One pulse; the energy V I t at the cell if the pulser measures.
+
+        DeviceError names the cell in `ambiguous` only if the trigger may have been sent.
+        """
         open_v = self._path.open_v(amplitude_v, resistance_ohm)
         with self._sources_off_around():
             self._pulser.arm(open_v, width_s)
@@ -49,6 +52,10 @@ class MatrixAccess:
                 self._pulser.fire()
             except DeviceError as error:
                 raise DeviceError(f"cell {cell}: {error}", ambiguous=np.array([cell], np.int64)) from error
+        if not isinstance(self._pulser, MeasuresPulse):
+            return None
+        volts, ampere = self._pulser.last_pulse()
+        return (volts - ampere * self._path.in_series_ohm) * ampere * width_s
 
     def read(self, cell: int, at: ReadPulse) -> float:
         with self._sources_off_around():

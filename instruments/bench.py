@@ -100,7 +100,7 @@ class BenchDevice:
 
     def _apply_pulse(self, pulse: VoltagePulse, cells: Cells, *, then_read: bool) -> Applied:
         """Cell by cell: pulse, then its read, so that a failure leaves whole pairs behind."""
-        energy_j = np.empty(cells.size)
+        energy_j, measured = np.empty(cells.size), cells.size > 0
         ohms: list[float] = []
         at, pulsed = self._capabilities.read, 0
         try:
@@ -110,11 +110,12 @@ class BenchDevice:
                 energy_j[i] = pulse.amplitude_v**2 * pulse.width_s / ohm
                 if then_read and isinstance(self._access, PulseReadAccess):
                     found = self._access.pulse_and_read(*given, at)
-                    pulsed = i + 1
+                    pulsed, measured = i + 1, False
                     ohms.append(self._sound(int(cell), found))
                     continue
-                self._access.pulse(*given)
-                pulsed = i + 1
+                spent_j = self._access.pulse(*given)
+                pulsed, measured = i + 1, measured and spent_j is not None
+                energy_j[i] = energy_j[i] if spent_j is None else spent_j
                 if then_read:
                     ohms.append(self._read(int(cell), at))
         except (DeviceError, LimitExceeded) as error:
@@ -127,7 +128,8 @@ class BenchDevice:
                 partial=_reading(cells, ohms, at),
             ) from error
         reading = _reading(cells, ohms, at) if then_read else None
-        return Applied(cells, pulse, energy_j, EnergyOrigin.COMPUTED, reading)
+        origin = EnergyOrigin.MEASURED if measured else EnergyOrigin.COMPUTED
+        return Applied(cells, pulse, energy_j, origin, reading)
 
     def _apply_field(self, pulse: FieldPulse, cells: Cells, *, then_read: bool) -> Applied:
         check_whole_domains(self._capabilities, cells)

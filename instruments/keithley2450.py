@@ -1,8 +1,9 @@
 """Keithley 2450 as a resistance meter and as a pulse source of its own, one instrument in both roles.
 
 Model 2450 Reference Manual (2450-901-01), SCPI command set. A read turns the output on, measures and turns it
-off in one message. A pulse is a trigger model of three blocks (output on, constant delay, output off), so the
-instrument itself ends it, whatever becomes of this program. Between the two the level stands at 0 V: a level
+off in one message. A pulse is a trigger model of four blocks (output on, constant delay, measure, output off), so the
+instrument itself ends it, whatever becomes of this program; the measurement takes the last 0.01 power line cycles of
+the width and gives the energy of the pulse. Between the two the level stands at 0 V: a level
 that the instrument refuses is then a pulse or read of 0 V with an error in the queue.
 Instrument-side limits: overvoltage protection 2 V, fixed 2 V source range, current limit.
 """
@@ -20,6 +21,7 @@ from quest_lab.instruments.visa import Line
 
 RANGE_V = KEITHLEY2450.open_v.high  # source range; its protection is PROT2
 HIGHEST_A = 1.05  # datasheet
+PULSE_NPLC = 0.01  # the shortest aperture
 MINIMUM_WIDTH_S, MAXIMUM_WIDTH_S = KEITHLEY2450.width_s.low, KEITHLEY2450.width_s.high
 
 
@@ -48,7 +50,7 @@ class SourceMeter2450:
             )
         self._meter = meter
         self.line = Line("2450", meter)
-        self._limit_v, self._limit_a, self._line_hz = limit_v, limit_a, line_hz
+        self._limit_v, self._limit_a, self.line_hz = limit_v, limit_a, line_hz
         self.pulse_limit_v, self.pulse_limit_a = pulse_limit_v, pulse_limit_a
         self.armed: ReadPulse | float | None = None  # a read, or a pulse of this width, seconds
 
@@ -77,7 +79,7 @@ class SourceMeter2450:
         """Set limit, range and aperture if the last operation was not such a read. Raises LimitExceeded."""
         if at == self.armed:
             return
-        nplc = power_line_cycles("2450", at, limit_v=self._limit_v, line_hz=self._line_hz)
+        nplc = power_line_cycles("2450", at, limit_v=self._limit_v, line_hz=self.line_hz)
         self.armed = None
         a = f"{self._limit_a:.9g}"
         # in this order: a limit below a tenth of the range is refused
@@ -94,13 +96,18 @@ class SourceMeter2450:
             f":SOUR:VOLT {volts:.9g};:OUTP ON;:READ? 'defbuffer1',SOUR,READ;:OUTP OFF;:SOUR:VOLT 0;:SYST:ERR?",
             "read",
         )
-        reading, _, error = reply.partition(";")
-        try:
-            sourced_v, ampere = (float(field) for field in reading.split(","))
-        except ValueError:
-            raise self._unreadable(reply) from None
-        self.line.check(error, "read")
+        sourced_v, ampere = self.reading(reply, "read")
         return self._ohm(sourced_v, ampere, volts)
+
+    def reading(self, reply: str, what: str) -> tuple[float, float]:
+        """Volts and ampere of a reply that ends with the error queue; raises the instrument's own error."""
+        found, _, error = reply.partition(";")
+        try:
+            volts, ampere = (float(field) for field in found.split(","))
+        except ValueError:
+            raise self._unreadable(reply, what) from None
+        self.line.check(error, what)
+        return volts, ampere
 
     def read_back(self) -> list[Setting]:
         """What the instrument says of its current limit, range and output, against what was set."""
@@ -123,10 +130,10 @@ class SourceMeter2450:
     def close(self) -> None:
         self.line.close()
 
-    def _unreadable(self, reply: str) -> DeviceError:
+    def _unreadable(self, reply: str, what: str) -> DeviceError:
         """An error in the queue comes alone, without a reading before it."""
-        self.line.check(reply, "read")
-        return DeviceError(f"2450: read: unreadable reply {reply!r}")
+        self.line.check(reply, what)
+        return DeviceError(f"2450: {what}: unreadable reply {reply!r}")
 
     def _ohm(self, sourced_v: float, ampere: float, asked_v: float) -> float:
         """From the sourced volts read back: in compliance they are less than asked for."""
@@ -143,6 +150,7 @@ class Pulses2450:
     def __init__(self, unit: SourceMeter2450) -> None:
         self._unit = unit
         self._open_v = 0.0
+        self._last = (0.0, 0.0)
 
     def set_up(self) -> None:
         self._unit.set_up()
@@ -158,18 +166,26 @@ class Pulses2450:
         if unit.armed == width_s:
             return
         unit.armed = None
-        a = f"{unit.pulse_limit_a:.9g}"
+        a, wait_s = f"{unit.pulse_limit_a:.9g}", width_s - PULSE_NPLC / unit.line_hz
         command = (
-            f":SOUR:VOLT:ILIM {a};:SENS:CURR:RANG {a};:TRIG:LOAD 'Empty';:TRIG:BLOC:SOUR:STAT 1,ON;"
-            f":TRIG:BLOC:DEL:CONS 2,{width_s:.9g};:TRIG:BLOC:SOUR:STAT 3,OFF"
+            f":SOUR:VOLT:ILIM {a};:SENS:CURR:RANG {a};:SENS:CURR:NPLC {PULSE_NPLC:g};:TRIG:LOAD 'Empty';"
+            f":TRIG:BLOC:SOUR:STAT 1,ON;:TRIG:BLOC:DEL:CONS 2,{wait_s:.9g};"
+            ":TRIG:BLOC:MEAS 3,'defbuffer1';:TRIG:BLOC:SOUR:STAT 4,OFF"
         )
         unit.line.ask_ok(command, f"arm {open_v:.6g} V, {width_s:.6g} s")
         unit.armed = width_s
 
     def fire(self) -> None:
-        """Level, trigger model, level back to 0 V and the error queue: one exchange."""
-        command = f":SOUR:VOLT {self._open_v:.9g};:INIT;*WAI;:SOUR:VOLT 0"
-        self._unit.line.ask_ok(command, f"fire {self._open_v:.6g} V")
+        """Level, trigger model, level back to 0 V, what was measured and the error queue: one exchange."""
+        command = (
+            f":SOUR:VOLT {self._open_v:.9g};:INIT;*WAI;:SOUR:VOLT 0;:FETC? 'defbuffer1',SOUR,READ;:SYST:ERR?"
+        )
+        what = f"fire {self._open_v:.6g} V"
+        self._last = self._unit.reading(self._unit.line.ask(command, what), what)
+
+    def last_pulse(self) -> tuple[float, float]:
+        """As measured in the last 0.01 power line cycles of the pulse."""
+        return self._last
 
     def off(self) -> None:
         self._unit.off()

@@ -55,6 +55,15 @@ class PulseSource(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class MeasuresPulse(Protocol):
+    """A PulseSource that measures what it gives."""
+
+    def last_pulse(self) -> tuple[float, float]:
+        """Volts and ampere at its terminals near the end of the last pulse."""
+        ...
+
+
 class ResistanceMeter(Protocol):
     """Biases a cell and measures its resistance."""
 
@@ -152,8 +161,9 @@ class CellAccess(Protocol):
 
     def set_up(self) -> None: ...
 
-    def pulse(self, cell: int, amplitude_v: float, width_s: float, resistance_ohm: float) -> None:
-        """One pulse of volts *at the cell*, compensated with its resistance. Failing while it is fired raises
+    def pulse(self, cell: int, amplitude_v: float, width_s: float, resistance_ohm: float) -> float | None:
+        """One pulse of volts *at the cell*, compensated with its resistance; its energy in the cell, joule, where
+        that was measured. Failing while it is fired raises
         DeviceError with the cell in `ambiguous`, before that without."""
         ...
 

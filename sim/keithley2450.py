@@ -105,7 +105,11 @@ class Keithley2450:
 
     def _measure(self) -> None:
         v = self.values
-        volts, ampere = self.world.measure(self.sourced_v, v["limit"], self._seconds())
+        self._note(*self.world.measure(self.sourced_v, v["limit"], self._seconds()))
+
+    def _note(self, volts: float, ampere: float) -> None:
+        """A reading of this much at the terminals."""
+        v = self.values
         full = self._range(ampere)
         if self.world.meter_noise is not None:
             averaged = v["nplc"] * (v["average_count"] if v["average"] else 1.0)
@@ -149,10 +153,11 @@ class Keithley2450:
 
     def _execute(self, block: Block, rest: Iterator[Block]) -> None:
         if block.kind == "output":
-            if block.value and (width_s := self.model.pulse_from_here()) is not None:
-                for _ in range(self.model.blocks_of_pulse()):
+            if block.value and (pulse := self.model.pulse_from_here(self._seconds())) is not None:
+                width_s, blocks = pulse
+                for _ in blocks:
                     next(rest)
-                self._pulse(width_s)
+                self._pulse(width_s, measured=any(b.kind == "measure" for b in blocks))
                 return
             self.values["output"] = bool(block.value)
             self._drive()
@@ -161,16 +166,22 @@ class Keithley2450:
         elif block.kind == "measure":
             self._measure()
 
-    def _pulse(self, width_s: float) -> None:
-        """The level for so long, as far as it settles in that time; the output is off afterwards."""
+    def _pulse(self, width_s: float, *, measured: bool) -> None:
+        """The level for so long, as far as it settles in that time; the output is off afterwards.
+
+        A measurement in the pulse is of its end.
+        """
         v, world = self.values, self.world
         if v["output"]:
             v["output"] = False
             self._drive()
         world.drive(world.pulser, True, 0.0)
         own = SignalPath(source_impedance_ohm=0.0, series_ohm=world.path.series_ohm)
-        world.pulse(self.sourced_v * (1.0 - exp(-width_s / SETTLING_S)), width_s, v["limit"], own)
+        level_v = self.sourced_v * (1.0 - exp(-width_s / SETTLING_S))
+        volts, ampere = world.pulse(level_v, width_s, v["limit"], own)
         world.drive(world.pulser, False, 0.0)
+        if measured:
+            self._note(volts + ampere * own.in_series_ohm, ampere)
 
     def _commands(self) -> list[Command]:
         return [*self._source(), *self._sense(), *self._measuring(), *remembered(), *self._system()]

@@ -48,21 +48,17 @@ class TriggerModel:
             yield block
             self._at += 1
 
-    def blocks_of_pulse(self) -> int:
-        """Delays and the final output off, after the block that is being executed."""
-        count = 1
-        while self.blocks[self._at + count].kind == "delay":
-            count += 1
-        return count
-
-    def pulse_from_here(self) -> float | None:
-        """Seconds from this output on to the next output off if only delays are between them."""
+    def pulse_from_here(self, aperture_s: float) -> tuple[float, list[Block]] | None:
+        """Seconds from this output on to the next output off, and the blocks up to that, if only delays and
+        measurements, of `aperture_s` each, are between them.
+        """
         width_s = 0.0
-        for block in self.blocks[self._at + 1 :]:
-            if block.kind == "delay":
-                width_s += block.value
-            else:
-                return width_s if block.kind == "output" and not block.value else None
+        for n, block in enumerate(self.blocks[self._at + 1 :], 1):
+            if block.kind in ("delay", "measure"):
+                width_s += block.value if block.kind == "delay" else aperture_s
+                continue
+            ends = block.kind == "output" and not block.value
+            return (width_s, self.blocks[self._at + 1 : self._at + 1 + n]) if ends else None
         return None
 
     def commands(self) -> list[Command]:

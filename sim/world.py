@@ -133,10 +133,10 @@ class World:
 
     def pulse(
         self, open_v: float, width_s: float, limit_a: float = np.inf, path: SignalPath | None = None
-    ) -> None:
+    ) -> tuple[float, float]:
         """The pulser, on, gives one pulse of these open-circuit volts, or less where its current limits it.
 
-        `path`: that of a source which does not take the pulser's.
+        `path`: that of a source which does not take the pulser's. Returns volts at the cells and ampere at its end.
         """
         self._account(self.pulser)
         cells = self.on_row(self.pulser.row)
@@ -145,14 +145,17 @@ class World:
             self.violate("pulse while the meter's output is on")
         elif self.probed is None and self.on_row(self.meter.row).size:
             self.violate("pulse while the meter is connected")
+        volts, ampere = open_v, 0.0
         if cells.size:
             ohm = self._parallel(cells)
             volts = (path or self.path).cell_v(open_v, ohm)
             if np.isfinite(limit_a):
                 volts = float(np.clip(volts, -limit_a * ohm(volts), limit_a * ohm(volts)))
             self._deliver(cells, volts, width_s)
+            ampere = volts / self._parallel(cells)(volts)
         self.clock.sleep(width_s)
         self.pulser.counted_to = self.clock.now()
+        return volts, ampere
 
     def measure(self, volts: float, limit_a: float, seconds: float) -> tuple[float, float]:
         """The meter, on, sources volts for `seconds`; returns volts and ampere at its terminals."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quest_lab.benches import open_file_bench
-from quest_lab.device import FieldPulse, ReadPulse, VoltagePulse
+from quest_lab.device import EnergyOrigin, FieldPulse, ReadPulse, VoltagePulse
 from quest_lab.errors import BadInput, DeviceError, LimitExceeded
 from quest_lab.examples import example_benches
 from quest_lab.fixture import Wiring
@@ -279,3 +279,17 @@ def test_characterize_finds_the_states_on_every_bench_without_being_told_where(n
     assert found.states == (5 if name == "arc-one" else 7)
     if name != "arc-one":  # whose conductance, not resistance, has equal steps
         assert found.levels.mean == pytest.approx(np.arange(7) / 6, abs=0.03)
+
+
+def test_a_2450_measures_what_its_pulse_spends(virtual, drive):
+    """V^2 t / R of the cell at the end of the pulse, labelled measured; a 33500 can only compute."""
+    file, lab = virtual("source-meter", cells=2)
+    bench, width_s = drive(file, lab), file.bench.chip.set_width_s
+    done = bench.apply(VoltagePulse(0.4, width_s), np.arange(2))
+    after = lab.world.array.resistance(np.arange(2), 0.4)
+    assert done.origin is EnergyOrigin.MEASURED
+    assert done.energy_j == pytest.approx(0.4**2 * width_s / after, rel=0.01)
+    bench.close()
+    other = drive(*virtual("slow-matrix", cells=2))
+    assert other.apply(VoltagePulse(0.4, 1e-6), np.arange(2)).origin is EnergyOrigin.COMPUTED
+    other.close()
