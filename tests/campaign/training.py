@@ -36,20 +36,29 @@ class Trained:
     encoder_macs: float
 
 
-def subset(name: str, images: int | None) -> Dataset:
-    """The first `images` training images; all held-out ones. Files lie in $QUEST_LAB_DATA/<name>."""
+def subset(name: str, images: int | None, held_out: int | None) -> Dataset:
+    """The first `images` training and `held_out` test images (None: all). Files lie in $QUEST_LAB_DATA/<name>."""
     folder = os.environ.get("QUEST_LAB_DATA")
     data = load_dataset(name, Path(folder) / name if folder and name != "digits" else None)
-    return replace(data, train_images=data.train_images[:images], train_labels=data.train_labels[:images])
+    return replace(
+        data,
+        train_images=data.train_images[:images],
+        train_labels=data.train_labels[:images],
+        test_images=data.test_images[:held_out],
+        test_labels=data.test_labels[:held_out],
+    )
 
 
-def one(config: TrainConfig, images: int | None) -> Trained:
+def one(config: TrainConfig, images: int | None, held_out: int | None = None) -> Trained:
     """Train once, measure the held-out images once."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         done = train(
-            config, weights=out / "w.h5", schedule=out / "s.h5", dataset=subset(config.dataset, images)
+            config,
+            weights=out / "w.h5",
+            schedule=out / "s.h5",
+            dataset=subset(config.dataset, images, held_out),
         )
         network = Network.load(out / "w.h5")
     return _measured(done, network, time.monotonic() - began)
