@@ -61,8 +61,8 @@ def table(base: TrainConfig, runs: Sequence[Trained], images: str) -> str:
         f"Network `{base.network}`, T = {base.time_steps}, {base.epochs} epochs, batch {base.batch_size}, Adam "
         f"{base.learning_rate:g} ({base.decay}), {images}; seeds {', '.join(map(str, SEEDS))}: mean ± standard "
         f"deviation of the held-out accuracy (%), measured once a run. {sum(r.exact for r in runs)} of {len(runs)} "
-        "runs: every quantised spike of the training graph equals the integer network's; encoder spikes that differ near "
-        f"the threshold: {sum(r.encoder_differences for r in runs)}. `mfp` is MFP-style (docs/training.md). "
+        "runs: every quantised spike of the training graph equals the integer network's; encoder spikes that differ "
+        f"near the threshold: {sum(r.encoder_differences for r in runs)}. `mfp` is MFP-style (docs/training.md). "
         f"{sum(r.seconds for r in runs) / 60:.0f} minutes of one core.",
         "",
         "| bits | " + " | ".join(NEURONS) + " |",
