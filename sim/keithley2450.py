@@ -167,10 +167,7 @@ class Keithley2450:
             self._measure()
 
     def _pulse(self, width_s: float, *, measured: bool) -> None:
-        """The level for so long, as far as it settles in that time; the output is off afterwards.
-
-        A measurement in the pulse is of its end.
-        """
+        """The level for so long, as far as it settles in that time; the output is off afterwards."""
         v, world = self.values, self.world
         if v["output"]:
             v["output"] = False

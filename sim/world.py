@@ -136,7 +136,7 @@ class World:
     ) -> tuple[float, float]:
         """The pulser, on, gives one pulse of these open-circuit volts, or less where its current limits it.
 
-        `path`: that of a source which does not take the pulser's. Returns volts at the cells and ampere at its end.
+        `path`: that of a source which does not take the pulser's. Returns volts at the cells and ampere.
         """
         self._account(self.pulser)
         cells = self.on_row(self.pulser.row)
@@ -151,8 +151,8 @@ class World:
             volts = (path or self.path).cell_v(open_v, ohm)
             if np.isfinite(limit_a):
                 volts = float(np.clip(volts, -limit_a * ohm(volts), limit_a * ohm(volts)))
+            ampere = volts / ohm(volts)  # the law's pulse energy is that of the state before it, too
             self._deliver(cells, volts, width_s)
-            ampere = volts / self._parallel(cells)(volts)
         self.clock.sleep(width_s)
         self.pulser.counted_to = self.clock.now()
         return volts, ampere

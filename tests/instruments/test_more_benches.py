@@ -282,13 +282,13 @@ def test_characterize_finds_the_states_on_every_bench_without_being_told_where(n
 
 
 def test_a_2450_measures_what_its_pulse_spends(virtual, drive):
-    """V^2 t / R of the cell at the end of the pulse, labelled measured; a 33500 can only compute."""
+    """V^2 t / R of the cell at the pulse's bias, labelled measured; a 33500 can only compute."""
     file, lab = virtual("source-meter", cells=2)
     bench, width_s = drive(file, lab), file.bench.chip.set_width_s
+    ohm = lab.world.array.resistance(np.arange(2), 0.4)
     done = bench.apply(VoltagePulse(0.4, width_s), np.arange(2))
-    after = lab.world.array.resistance(np.arange(2), 0.4)
     assert done.origin is EnergyOrigin.MEASURED
-    assert done.energy_j == pytest.approx(0.4**2 * width_s / after, rel=0.01)
+    assert done.energy_j == pytest.approx(0.4**2 * width_s / ohm, rel=0.01)
     bench.close()
     other = drive(*virtual("slow-matrix", cells=2))
     assert other.apply(VoltagePulse(0.4, 1e-6), np.arange(2)).origin is EnergyOrigin.COMPUTED
