@@ -36,6 +36,7 @@ SPARE = 8000  # cells: some never answer
 KILLS, SEED = 20, 0
 STATES = {2: (0, 3, 6), 3: (0, 1, 2, 3, 4, 5, 6)}
 ACCOUNTS = ("spent_energy_j", "verify_energy_j", "field_energy_j", "inference_gated_energy_j")
+RETRIES_J = 3 * (5.82e-12 + 1e-12)  # three times the dearest set pulse and a reset
 QUIET = dict.fromkeys(("d_cell", "xi_pulse", "r0_spread", "tmr_spread", "residual_states", "read_noise"), 0.0)
 
 
@@ -201,14 +202,18 @@ def test_twenty_kills_and_resumes_end_as_if_nothing_had_happened(
 
 
 def compare(want: End, got: End) -> tuple[int, int, float]:
-    """Weights that ended elsewhere, steps whose accounts differ (at most one), energy spent in vain."""
+    """Weights that ended elsewhere, steps whose accounts differ, energy spent in vain.
+
+    One step was cut off. Its cells have been read once more than in the undisturbed replay and draw other noise from
+    then on: where one of them misses a later pulse in one replay only, that step differs by a retry or two.
+    """
     elsewhere = int(np.count_nonzero(want.read != got.read))
     assert elsewhere == 0
-    differ = np.zeros(want.steps["step"].size, bool)
-    for account in ACCOUNTS:
-        differ |= ~np.isclose(want.steps[account], got.steps[account], rtol=1e-5, atol=0.0, equal_nan=True)
-    assert differ.sum() <= 1
-    return elsewhere, int(differ.sum()), float(got.steps["resume_energy_j"].sum())
+    apart = np.stack([np.abs(want.steps[a] - got.steps[a]) for a in ACCOUNTS])
+    differ = np.flatnonzero(np.any(apart > 1e-5 * np.stack([want.steps[a] for a in ACCOUNTS]), axis=0))
+    later = differ[1:] if differ.size else differ
+    assert np.all(apart[:, later] <= RETRIES_J)
+    return elsewhere, int(differ.size), float(got.steps["resume_energy_j"].sum())
 
 
 def _kills(rows: list[tuple[int, int, float]], lasted: float) -> str:
