@@ -32,8 +32,3 @@ def read_settings(path: Path) -> dict[str, Any]:
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
     return told
-
-
-def read_config(path: Path) -> TrainConfig:
-    """The settings of the file, the rest as TrainConfig has them. Raises BadInput like `read_settings`."""
-    return TrainConfig(**read_settings(path))

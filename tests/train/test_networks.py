@@ -16,7 +16,7 @@ from quest_lab.network import Network
 from quest_lab.schedule import Schedule
 from quest_lab.train import run as running
 from quest_lab.train.config import TrainConfig, TrainResult
-from quest_lab.train.configfile import read_config
+from quest_lab.train.configfile import read_settings
 from quest_lab.train.data import Dataset, load_dataset
 from quest_lab.train.loop import train
 from quest_lab.train.model import SpikingVGG
@@ -154,7 +154,7 @@ def test_a_config_file_has_the_fields_by_name(tmp_path: Path) -> None:
     path = tmp_path / "net.toml"
     path.write_text('network = "vgg6"\nbits = 3\nlearning_rate = 1\nneuron = "mfp-2"\nbatch_norm = true\n')
     want = TrainConfig(network="vgg6", bits=3, learning_rate=1.0, neuron="mfp-2", batch_norm=True)
-    assert read_config(path) == want
+    assert TrainConfig(**read_settings(path)) == want
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -169,10 +169,10 @@ def test_a_wrong_config_file_is_refused_by_name_and_key(tmp_path: Path, text: st
     path = tmp_path / "net.toml"
     path.write_text(text)
     with pytest.raises(BadInput, match=message) as caught:
-        read_config(path)
+        read_settings(path)
     assert str(path) in str(caught.value)
 
 
 def test_a_missing_config_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such file"):
-        read_config(tmp_path / "none.toml")
+        read_settings(tmp_path / "none.toml")
