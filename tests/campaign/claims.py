@@ -20,7 +20,7 @@ NOT_RUN = (
 def page(run: Measured) -> str:
     """What QUEST says, and what this run gave; energies by layer and stage below."""
     chips = [patterns.priced(preset, run.counts) for preset in patterns.PRESETS]
-    last = run.done.history[-1]
+    last = run.history[-1]
     rows = [
         *_claims(run),
         *(row for chip in chips for row in patterns.claims(chip)),
@@ -44,22 +44,22 @@ def page(run: Measured) -> str:
 
 
 def _about(run: Measured) -> str:
-    config, done = run.config, run.done
+    config = run.config
     return (
         f"`{config.network}` (vgg6 has 64-64M-128-128M-256-256-A), {config.bits} bits, {config.neuron}, T = "
-        f"{config.time_steps}, epochs: {config.epochs}, of {run.images} training images each, batch {config.batch_size}, Adam "
-        f"{config.learning_rate:g}, a tenth at half and three quarters, crop and flip, no batch norm, seed "
-        f"{config.seed}; {run.seconds / 60:.0f} minutes of training, threads on the CPU: {config.threads}. Held-out "
-        f"accuracy, {run.held_out} images once: **{100 * done.test_accuracy:.2f} %** (the paper's 89.6 % is of a wider "
-        "network and 100 epochs or more: not comparable). Training accuracy by epoch: "
-        f"{', '.join(f'{100 * e.accuracy:.1f}' for e in done.history)} %. Integer network against training graph: "
-        f"{done.agreement}."
+        f"{config.time_steps}, epochs: {config.epochs}, of {run.images} training images each, batch "
+        f"{config.batch_size}, Adam {config.learning_rate:g}, a tenth at half and three quarters, crop and flip, "
+        f"no batch norm, seed {config.seed}; {run.seconds / 60:.0f} minutes of training, threads on the CPU: {config.threads}. Held-out "
+        f"accuracy, {run.agreement.images} images once: **{100 * run.test_accuracy:.2f} %** (the paper's 89.6 % is of "
+        "a wider network and 100 epochs or more: not comparable). Training accuracy by epoch: "
+        f"{', '.join(f'{100 * e.accuracy:.1f}' for e in run.history)} %. "
+        f"The {run.agreement}."
     )
 
 
 def _claims(run: Measured) -> list[tuple[str, str, str]]:
     """(claim, numbers, verdict) of those that need no chip."""
-    history, layers = run.done.history, run.layers
+    history, layers = run.history, run.layers
     last, steps = history[-1], run.counts.transitions.sum(axis=(1, 2, 3))
     moves = np.sum([e.transitions for e in history], axis=(0, 1))
     moved = int(moves.sum() - np.trace(moves))

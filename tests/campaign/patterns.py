@@ -91,7 +91,7 @@ def _lowest(chip: Priced, ranking: Ranking) -> tuple[str, str, str]:
     zero = energy[on_r0].min(axis=0) <= least
     return (
         f"the best pattern stays lowest in every layer and stage ({_where(chip, ranking)})",
-        f"{name(ranking, best(ranking))} in {same.sum()} of {same.size}, elsewhere up to {100 * dearer.max():.2g} % above "
+        f"{name(ranking, best(ranking))} in {same.sum()} of {same.size}, at worst {1 + dearer.max():.3g} times "
         f"the lowest; a pattern with 0 on R0 in {zero.sum()} of {same.size}",
         _yes(bool(same.all())),
     )
@@ -129,15 +129,15 @@ def table(chip: Priced, layers: Sequence[LayerInfo]) -> str:
 def _about(chip: Priced) -> str:
     own, found = chip.own, chip.found
     scope = "" if found.reset_scope is Scope.CELL else (
-        f", a weight's share of the field's {quantity(own.field_j)} (this chip's magnet reaches every cell: single-cell "
-        "resets are a what-if)"
+        f", a weight's share of the field's {quantity(own.field_j)} (this chip's magnet reaches every cell: single-"
+        "cell resets are a what-if)"
     )  # fmt: skip
     return (
-        f"States R{', R'.join(map(str, USED))} of a simulated chip characterised first ({CELLS} cells, seed 0; reads of "
-        f"{found.read.amplitude_v:g} V for {quantity(found.read.width_s, 's')}; every cell parameter is assumed). A "
-        f"single-cell reset: {quantity(own.reset_j)}{scope}. Patterns are (R(−1), R(0), R(+1)); stages are of the first "
-        "epoch. Changes: reset energies at which the lowest E_w goes over to another pattern, under the write policy for "
-        "this chip's reset."
+        f"States R{', R'.join(map(str, USED))} of a simulated chip characterised first ({CELLS} cells, seed 0; reads "
+        f"of {found.read.amplitude_v:g} V for {quantity(found.read.width_s, 's')}; every cell parameter is assumed). A "
+        f"single-cell reset: {quantity(own.reset_j)}{scope}. Patterns are (R(−1), R(0), R(+1)); stages are of the "
+        "first epoch. Changes: reset energies at which the lowest E_w goes over to another pattern, under the write "
+        "policy for this chip's reset."
     )
 
 

@@ -2,7 +2,7 @@
 
 QUEST_LAB_DATA names a folder with `mnist/` and `cifar10/`; without it those two are skipped. CIFAR-10 trains for
 QUEST_LAB_CIFAR_EPOCHS (5) on QUEST_LAB_CIFAR_THREADS (2); its files stay in QUEST_LAB_CIFAR_OUT if that is given, and
-the next call goes on from them: after a finished run it only tests, and writes the page anew. `pytest -s` shows how
+the next call goes on from them, or writes the page of a finished run anew. `pytest -s` shows how
 far it is.
 """
 
@@ -92,4 +92,4 @@ def test_mnist(publish: Publish) -> None:
 def test_cifar10(publish: Publish, tmp_path: Path) -> None:
     run = measured(CIFAR, Path(os.environ.get("QUEST_LAB_CIFAR_OUT", tmp_path)))
     publish("training-cifar10", "CIFAR-10 on a CPU, and the paper's claims", claims.page(run))
-    assert run.done.agreement.exact
+    assert run.agreement.exact

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from quest_lab.energy import Counts, count
 from quest_lab.layers import LayerInfo
 from quest_lab.network import Network
 from quest_lab.schedule import Schedule
-from quest_lab.train.config import TrainConfig, TrainResult
+from quest_lab.train.checkpoint import Checkpoint
+from quest_lab.train.config import Agreement, TrainConfig, TrainResult
 from quest_lab.train.data import Dataset, load_dataset
+from quest_lab.train.history import Epoch, History
 from quest_lab.train.loop import Checkpoints, train
 from quest_lab.train.results import first_macs
 from quest_lab.train.run import Run
@@ -33,13 +36,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the claims need of a run: its result, layers, counts of every step, and what it was."""
+    """What the claims need of a run: `seconds` of training; `counts` of every step."""
 
     config: TrainConfig
     images: int
-    held_out: int
-    seconds: float  # of training
-    done: TrainResult
+    seconds: float
+    test_accuracy: float
+    agreement: Agreement
+    history: list[Epoch]
     layers: tuple[LayerInfo, ...]
     encoder_macs: float
     counts: Counts
@@ -75,25 +79,46 @@ def one(config: TrainConfig, images: int | None, held_out: int | None = None) ->
 def measured(
     config: TrainConfig, folder: Path, images: int | None = None, held_out: int | None = None
 ) -> Measured:
-    """Train into `folder`, or go on from the checkpoint there: a finished run is only tested again.
+    """Train into `folder`, or go on from the checkpoint there; a finished run is only read.
 
-    Raises BadInput: a checkpoint of other settings or images.
+    Raises BadInput: the files there are of other settings or another number of training images.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    data, checkpoint = subset(config.dataset, images, held_out), folder / "checkpoint.h5"
-    watch = Watch(folder / "seconds.txt", resumed=checkpoint.exists())
-    done = train(
+    data, tested = subset(config.dataset, images, held_out), folder / "tested.json"
+    if not tested.exists():
+        done = _train(config, folder, data)
+        tested.write_text(json.dumps({"accuracy": done.test_accuracy, "agreement": asdict(done.agreement)}))
+    return _read(config, folder, len(data.train_images))
+
+
+def _train(config: TrainConfig, folder: Path, data: Dataset) -> TrainResult:
+    checkpoint = folder / "checkpoint.h5"
+    resume = checkpoint.exists()
+    watch = Watch(folder / "seconds.txt", resume)
+    return train(
         config, weights=folder / "weights.h5", schedule=folder / "schedule.h5", dataset=data,
-        checkpoints=Checkpoints(checkpoint, resume=watch.resumed), progress=watch.step, on_epoch=watch.epoch,
-        overwrite=True,
+        checkpoints=Checkpoints(checkpoint, resume=resume), progress=watch.step, on_epoch=watch.epoch, overwrite=True,
     )  # fmt: skip
-    network = Network.load(folder / "weights.h5")
+
+
+def _read(config: TrainConfig, folder: Path, images: int) -> Measured:
+    path = folder / "checkpoint.h5"
+    checkpoint, network = Checkpoint.load(path), Network.load(folder / "weights.h5")
+    checkpoint.check(path, config, images)
+    tested = json.loads((folder / "tested.json").read_text(encoding="utf-8"))
     with Schedule.open(folder / "schedule.h5") as schedule:
         counts = count(schedule)
     return Measured(
-        config, len(data.train_images), len(data.test_images), watch.seconds, done, network.infos,
-        first_macs(network.topology), counts,
-    )  # fmt: skip
+        config=checkpoint.config,
+        images=images,
+        seconds=float((folder / "seconds.txt").read_text(encoding="utf-8")),
+        test_accuracy=tested["accuracy"],
+        agreement=Agreement(**tested["agreement"]),
+        history=History(checkpoint.history).epochs(),
+        layers=network.infos,
+        encoder_macs=first_macs(network.topology),
+        counts=counts,
+    )
 
 
 @dataclass
@@ -123,7 +148,3 @@ class Watch:
         seconds = self.before + time.monotonic() - self.began
         self.path.write_text(f"{seconds}\n", encoding="utf-8")
         print(f"{said}, {seconds:.0f} s", flush=True)
-
-    @property
-    def seconds(self) -> float:
-        return float(self.path.read_text(encoding="utf-8"))
