@@ -49,10 +49,10 @@ def _about(run: Measured) -> str:
         f"`{config.network}` (vgg6 has 64-64M-128-128M-256-256-A), {config.bits} bits, {config.neuron}, T = "
         f"{config.time_steps}, epochs: {config.epochs}, of {run.images} training images each, batch "
         f"{config.batch_size}, Adam {config.learning_rate:g}, a tenth at half and three quarters, crop and flip, "
-        f"no batch norm, seed {config.seed}; {run.seconds / 60:.0f} minutes of training, threads on the CPU: {config.threads}. Held-out "
-        f"accuracy, {run.agreement.images} images once: **{100 * run.test_accuracy:.2f} %** (the paper's 89.6 % is of "
-        "a wider network and 100 epochs or more: not comparable). Training accuracy by epoch: "
-        f"{', '.join(f'{100 * e.accuracy:.1f}' for e in run.history)} %. "
+        f"no batch norm, seed {config.seed}; {run.seconds / 60:.0f} minutes of training, threads on the CPU: "
+        f"{config.threads}. Held-out accuracy, {run.agreement.images} images once: **{100 * run.test_accuracy:.2f} %** "
+        "(the paper's 89.6 % is of a wider network and 100 epochs or more: not comparable). Training accuracy: "
+        f"{', '.join(f'{100 * e.accuracy:.1f}' for e in run.history)} % by epoch. "
         f"The {run.agreement}."
     )
 

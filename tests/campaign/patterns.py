@@ -185,7 +185,7 @@ def activation(chip: Priced, last: Epoch, *, gated: bool) -> Floats:
 def shape(a: Floats, b: Floats) -> tuple[float, float]:
     """Spearman's (no ties) and Pearson's correlation."""
     ranks = np.argsort(np.argsort([a, b], axis=1), axis=1)
-    return float(np.corrcoef(ranks)[0, 1]), float(np.corrcoef(a, b)[0, 1])
+    return float(np.ravel(np.corrcoef(ranks))[1]), float(np.ravel(np.corrcoef(a, b))[1])
 
 
 def shapes(chips: Sequence[Priced], last: Epoch, layers: Sequence[LayerInfo]) -> list[tuple[str, str, str]]:
