@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from quest_lab.energy import Counts, count
-from quest_lab.layers import LayerInfo
+from quest_lab.layers import FP32, LayerInfo
 from quest_lab.network import Network
 from quest_lab.schedule import Schedule
 from quest_lab.train.checkpoint import Checkpoint
@@ -72,8 +72,10 @@ def one(config: TrainConfig, images: int | None, held_out: int | None = None) ->
             schedule=Path(folder) / "s.h5",
             dataset=subset(config.dataset, images, held_out),
         )
-    agreed = done.agreement
-    return Trained(done.test_accuracy, agreed.exact, agreed.encoder_differences, time.monotonic() - began)
+    seconds, agreed = time.monotonic() - began, done.agreement
+    if config.bits == FP32:  # nothing quantised to compare
+        return Trained(done.test_accuracy, True, 0, seconds)
+    return Trained(done.test_accuracy, agreed.exact, agreed.encoder_differences, seconds)
 
 
 def measured(
