@@ -187,7 +187,9 @@ def commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def publish(title: str, head: str, found: dict[str, Variant], claims: list[str], given: argparse.Namespace) -> None:
+def publish(
+    title: str, head: str, found: dict[str, Variant], claims: list[str], given: argparse.Namespace
+) -> None:
     """Print the table and what follows from it; with --write also into the page, under `title`.
 
     `head`: the script and the state of the machine before it ran.

@@ -88,11 +88,11 @@ def training(batch: int, folder: Path) -> Iterator[Callable[[], None]]:
     go_on, done, ended = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
     failed: list[BaseException] = []
 
-    class Turns:
-        def __call__(self, what: str, steps: int, total: int) -> None:
-            done.release()
-            go_on.acquire()
+    def wait(*_: object) -> None:
+        done.release()
+        go_on.acquire()
 
+    class Stop:
         def check(self) -> None:
             if ended.is_set():
                 raise Interrupted("measured enough")
@@ -101,8 +101,8 @@ def training(batch: int, folder: Path) -> Iterator[Callable[[], None]]:
         go_on.acquire()
         outputs = {"weights": folder / "weights.h5", "schedule": folder / "schedule.h5"}
         try:
-            train(settings(batch), dataset=images(batch), progress=Turns(), stop=Turns(), **outputs)
-        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            train(settings(batch), dataset=images(batch), progress=wait, stop=Stop(), **outputs)
+        except BaseException as error:  # raised in the thread that waits
             failed.append(error)
             done.release()
 

@@ -12,7 +12,8 @@ from numba.extending import intrinsic
 LANES = 64  # columns summed at once
 PLACES = 2  # places whose bits are counted at once: the weights' bits are loaded once for both
 
-_WORDS = 8  # 64-bit words in a vector register
+_VECTOR = ir.VectorType(ir.IntType(64), 8)
+_GROUPS = LANES // 8  # vectors in a row of words
 
 
 def _sum_lanes(_: Any, rows: Any, met: Any, start: Any, stop: Any, column: Any, out: Any) -> Any:  # noqa: ARG001 - types
@@ -48,52 +49,54 @@ def _count_lanes(_: Any, planes: Any, words: Any, out: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         table, bits, sums = _arrays(context, builder, signature, arguments)
         n_planes, n_words = (builder.extract_value(table.shape, i) for i in (0, 1))
-        whole = n_words.type
-        vector = ir.VectorType(ir.IntType(64), _WORDS)
-        zero = ir.Constant(vector, [0] * _WORDS)
-        cells = [(place, group) for place in range(PLACES) for group in range(LANES // _WORDS)]
-        counts = {cell: cgutils.alloca_once_value(builder, zero) for cell in cells}  # type: ignore[no-untyped-call]
-        totals = {cell: cgutils.alloca_once_value(builder, zero) for cell in cells}  # type: ignore[no-untyped-call]
-        ctpop = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, ir.FunctionType(vector, [vector]), f"llvm.ctpop.v{_WORDS}i64"
-        )
-
-        def vector_at(data: Any, place: Any) -> Any:
-            return builder.bitcast(builder.gep(data, [place]), vector.as_pointer())
-
-        with cgutils.for_range(builder, n_planes) as planes_loop:  # type: ignore[no-untyped-call]
-            for cell in cells:
-                builder.store(zero, counts[cell])
-            first = builder.mul(planes_loop.index, n_words)
-            with cgutils.for_range(builder, n_words) as words_loop:  # type: ignore[no-untyped-call]
+        cells = [(place, group) for place in range(PLACES) for group in range(_GROUPS)]
+        counts = {cell: _register(builder) for cell in cells}
+        totals = {cell: _register(builder) for cell in cells}
+        with cgutils.for_range(builder, n_planes) as planes_loop:
+            for count in counts.values():
+                builder.store(_zeros(), count)
+            with cgutils.for_range(builder, n_words) as words_loop:
                 k = words_loop.index
-                row = builder.mul(builder.add(first, k), whole(LANES))
-                lanes = [
-                    builder.load(vector_at(table.data, builder.add(row, whole(g * _WORDS))), align=8)
-                    for g in range(LANES // _WORDS)
-                ]
-                for place in range(PLACES):
-                    word = builder.load(
-                        builder.gep(bits.data, [builder.add(builder.mul(whole(place), n_words), k)])
-                    )
-                    every = _broadcast(builder, word, vector)
-                    for group, own in enumerate(lanes):
-                        met = builder.call(ctpop, [builder.and_(every, own)])
-                        builder.store(
-                            builder.add(builder.load(counts[place, group]), met), counts[place, group]
-                        )
-            sign = builder.icmp_signed("==", planes_loop.index, whole(0))
-            for cell in cells:
-                count = builder.load(counts[cell])
-                count = builder.select(sign, builder.sub(zero, count), count)
-                total = builder.load(totals[cell])
-                builder.store(builder.add(builder.add(total, total), count), totals[cell])
-        for place, group in cells:
-            target = vector_at(sums.data, whole(place * LANES + group * _WORDS))
-            builder.store(builder.load(totals[place, group]), target, align=8)
+                row = builder.add(builder.mul(planes_loop.index, n_words), k)
+                _count_word(builder, _row(builder, table, row), _words(builder, bits, n_words, k), counts)
+            _add_doubled(builder, planes_loop.index, counts, totals)
+        for (place, group), total in totals.items():
+            target = _vector_at(builder, sums, n_words.type(place * _GROUPS + group))
+            builder.store(builder.load(total), target, align=8)
         return context.get_dummy_value()
 
     return types.void(planes, words, out), build
+
+
+def _row(builder: Any, table: Any, row: Any) -> list[Any]:
+    """The vectors of a row of LANES words."""
+    first = builder.mul(row, row.type(_GROUPS))
+    places = [builder.add(first, row.type(group)) for group in range(_GROUPS)]
+    return [builder.load(_vector_at(builder, table, place), align=8) for place in places]
+
+
+def _words(builder: Any, bits: Any, n_words: Any, k: Any) -> list[Any]:
+    """Word `k` of every place, in all lanes of a vector."""
+    places = [builder.add(builder.mul(k.type(place), n_words), k) for place in range(PLACES)]
+    return [_broadcast(builder, builder.load(builder.gep(bits.data, [place]))) for place in places]
+
+
+def _count_word(builder: Any, row: list[Any], words: list[Any], counts: dict[tuple[int, int], Any]) -> None:
+    """Add to `counts` the bits that each place's word and each vector of the row have in common."""
+    kind = ir.FunctionType(_VECTOR, [_VECTOR])
+    ctpop = cgutils.get_or_insert_function(builder.module, kind, f"llvm.ctpop.v{_VECTOR.count}i64")  # type: ignore[no-untyped-call]
+    for (place, group), count in counts.items():
+        met = builder.call(ctpop, [builder.and_(words[place], row[group])])
+        builder.store(builder.add(builder.load(count), met), count)
+
+
+def _add_doubled(builder: Any, plane: Any, counts: dict[Any, Any], totals: dict[Any, Any]) -> None:
+    """total = 2 total + count; the first plane holds the signs, which count negative."""
+    sign = builder.icmp_signed("==", plane, plane.type(0))
+    for cell, kept in totals.items():
+        count, total = builder.load(counts[cell]), builder.load(kept)
+        signed = builder.select(sign, builder.sub(_zeros(), count), count)
+        builder.store(builder.add(builder.add(total, total), signed), kept)
 
 
 def _pack_lanes(_: Any, flags: Any) -> Any:
@@ -119,11 +122,27 @@ def _arrays(context: Any, builder: Any, signature: Any, arguments: Any) -> list[
     ]
 
 
-def _broadcast(builder: Any, word: Any, vector: Any) -> Any:
-    """A vector of `word` in each place."""
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), word, ir.IntType(32)(0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
-    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), mask)
+def _vector_at(builder: Any, array: Any, number: Any) -> Any:
+    """Where vector `number` of a contiguous array of words begins."""
+    first = builder.mul(number, number.type(_VECTOR.count))
+    return builder.bitcast(builder.gep(array.data, [first]), _VECTOR.as_pointer())
+
+
+def _broadcast(builder: Any, word: Any) -> Any:
+    """A vector of `word` in each lane."""
+    none = ir.Constant(_VECTOR, ir.Undefined)
+    one = builder.insert_element(none, word, ir.IntType(32)(0))
+    first = ir.Constant(ir.VectorType(ir.IntType(32), _VECTOR.count), [0] * _VECTOR.count)
+    return builder.shuffle_vector(one, none, first)
+
+
+def _register(builder: Any) -> Any:
+    """A vector of zeros that can be stored to."""
+    return cgutils.alloca_once_value(builder, _zeros())  # type: ignore[no-untyped-call]
+
+
+def _zeros() -> Any:
+    return ir.Constant(_VECTOR, [0] * _VECTOR.count)
 
 
 sum_lanes: Any = intrinsic(_sum_lanes)

@@ -56,9 +56,11 @@ def test_variants_are_measured_in_turn_and_reported() -> None:
     assert "Norse, the fastest peer" in "\n".join(bench_inference.claims(found))
 
 
-@pytest.mark.parametrize("late", ["", "serve = __import__('alternating').serve; serve(iter((1, 2)).__next__); "])
+@pytest.mark.parametrize(
+    "late", ["", "serve = __import__('alternating').serve; serve(iter((1, 2)).__next__); "]
+)
 def test_a_variant_that_fails_ends_the_benchmark_with_its_reason(late: str) -> None:
-    with pytest.raises(SystemExit, match="ours: .*(no such thing|StopIteration)"):
+    with pytest.raises(SystemExit, match=r"ours: .*(no such thing|StopIteration)"):
         alternate({"ours": child(late + "raise ValueError('no such thing')")}, 1)
 
 
