@@ -81,7 +81,10 @@ def convolve_floats(x: Floats, rows: Floats, bias: Floats, kh: int, kw: int, out
     padded = np.zeros((height + kh - 1, width + kw - 1, c_in), np.float32)
     met = np.zeros(len(rows), np.float32)
     for b in range(batch):
-        padded[kh // 2 : kh // 2 + height, kw // 2 : kw // 2 + width] = x[b]
+        for y in range(height):
+            for x0 in range(width):
+                for c in range(c_in):
+                    padded[y + kh // 2, x0 + kw // 2, c] = x[b, y, x0, c]
         for y in range(height):
             for x0 in range(width):
                 n = 0
@@ -95,7 +98,8 @@ def convolve_floats(x: Floats, rows: Floats, bias: Floats, kh: int, kw: int, out
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _add_products(rows: Floats, met: Floats, bias: Floats, sums: Floats) -> None:
-    sums[:] = bias
+    for o in range(len(sums)):
+        sums[o] = bias[o]
     for e in range(0, len(met), TOGETHER):
         r0, r1, r2, r3 = rows[e], rows[e + 1], rows[e + 2], rows[e + 3]
         r4, r5, r6, r7 = rows[e + 4], rows[e + 5], rows[e + 6], rows[e + 7]
