@@ -11,8 +11,8 @@ Batch norm gives each channel a gain and an offset. A membrane would have to be 
 network, and `check_integer` refuses it. A memory-free neuron only compares: gain x sum + offset > theta with gain > 0
 is sum > floor((theta - offset) / gain), an integer per channel, and the fold is exact.
 
-Sums of levels are integers, added spike by spike (quest_lab.spike_kernels). An analogue read-back is summed in
-float64, an FP32 network in float32, as matrix products.
+Sums of levels are integers, added spike by spike or counted bit by bit (quest_lab.convolution). An analogue
+read-back is summed in float64, an FP32 network in float32, as matrix products.
 """
 
 from __future__ import annotations
