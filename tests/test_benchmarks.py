@@ -21,17 +21,15 @@ def child(code: str) -> list[str]:
 
 
 def test_the_bare_step_trains() -> None:
-    step, facts = bench_train.bare(2)
-    step()
+    _, facts = bench_train.bare(2)  # takes a step, then looks at the spikes
     assert len(facts["entering"]) == 4
 
 
 def test_the_monitored_step_is_trains_own_and_writes_its_schedule(tmp_path: Path) -> None:
     with bench_train.training(2, tmp_path) as step:
         step()
-        step()
     with Schedule.open(tmp_path / "schedule.h5") as schedule:
-        assert len(schedule) >= 2
+        assert len(schedule) == 1
 
 
 def test_a_failure_of_the_monitored_step_comes_out(tmp_path: Path) -> None:

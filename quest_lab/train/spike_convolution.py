@@ -1,8 +1,8 @@
 """Convolution of spikes in training: forward and gradient of the weights by the spikes that are there (CPU).
 
-The forward pass is that of inference, quest_lab.convolution.sum_levels: small integers, exact. The gradient of a weight is the sum of the
-gradients at the places its tap's spikes reach: additions alone, as many as there are spikes. Only the gradient
-towards the spikes, dense in both, is left to torch. What is saved is one byte a spike.
+The forward pass is that of inference, quest_lab.convolution.sum_levels: small integers, exact. The gradient of a
+weight is the sum of the gradients at the places its tap's spikes reach: additions alone, as many as there are spikes.
+Only the gradient towards the spikes, dense in both, is left to torch. What is saved is one byte a spike.
 """
 
 from __future__ import annotations
