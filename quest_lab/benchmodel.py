@@ -197,7 +197,7 @@ class Safety(Section):
 class Twin(Section):
     """The simulated cells behind the virtual instruments."""
 
-    preset: Literal["lab", "scaled", "domain-wall"]
+    preset: Literal["lab", "scaled", "domain-wall", "memristor"]
     seed: int = Field(0, ge=0, lt=2**63, description="fabricates the twin's cells")
     cells_file: str | None = Field(
         default=None, description="keeps the cells between runs; beside the bench file"

@@ -100,10 +100,21 @@ def _open_domain_wall(cells: int, seed: int, cells_file: Path | None) -> tuple[D
     return SimulatedChip(array, clock), clock
 
 
+def _open_memristor(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
+    from quest_lab.sim.chip import SimulatedChip
+    from quest_lab.sim.memristor import Memristor
+    from quest_lab.sim.memristor_cells import MemristorArray
+
+    clock = VirtualClock()
+    array = MemristorArray(Memristor(), cells, seed=seed, path=cells_file, chip_id=f"memristor-{cells}-seed{seed}")
+    return SimulatedChip(array, clock), clock
+
+
 BENCHES: Mapping[str, tuple[_Opener, int]] = {  # simulated chips by name: opener, cells by default
     "scaled": (_open_chip("scaled"), 4096),
     "lab": (_open_chip("lab"), 4096),
     "domain-wall": (_open_domain_wall, 4096),
+    "memristor": (_open_memristor, 4096),
 }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.device import Cells, Floats, Operation, ReadPulse, Scope
+from quest_lab.device import Cells, Floats, Operation, Range, ReadPulse, Scope
+
+TrueStates: TypeAlias = Callable[[Cells], NDArray[np.int8]]
 
 
 class Model(Protocol):
@@ -24,23 +27,29 @@ class Model(Protocol):
     @property
     def t_ref_s(self) -> float: ...
     @property
+    def set_amplitude_v(self) -> Range: ...
+    @property
     def r0_ohm(self) -> float: ...
 
 
 class SimulatedCells(Protocol):
-    """Cells with a memory: `CellArray` (Sk-MTJ), `DomainWallArray`, either of them in `PassiveCells`."""
+    """Cells with a memory: `CellArray` (Sk-MTJ), `DomainWallArray`, `MemristorArray`, any in `PassiveCells`.
+
+    `states` tells the true states, what no instrument can see; None where cells have no states of their own.
+    """
 
     cells: int
     chip_id: str
 
     @property
     def model(self) -> Model: ...
+    @property
+    def states(self) -> TrueStates | None: ...
 
     def pulse(self, cells: Cells, amplitude_v: float, width_s: float) -> Floats: ...
     def field(self, cells: Cells, field_t: float, flat_top_s: float) -> None: ...
     def resistance(self, cells: Cells, bias_v: float | Floats) -> Floats: ...
     def read(self, cells: Cells, at: ReadPulse) -> Floats: ...
     def bias(self, cells: Cells, bias_v: float, seconds: float) -> None: ...
-    def states(self, cells: Cells) -> NDArray[np.int8]: ...
     def stick(self, cells: Cells) -> None: ...
     def close(self) -> None: ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quest_lab.clock import Clock
 from quest_lab.device import (
@@ -22,7 +21,7 @@ from quest_lab.device import (
     check_whole_domains,
 )
 from quest_lab.errors import LimitExceeded
-from quest_lab.sim.array import SimulatedCells
+from quest_lab.sim.array import SimulatedCells, TrueStates
 from quest_lab.sim.passive import PassiveCells
 
 
@@ -46,6 +45,7 @@ class SimulatedChip:
             reset=model.reset,
             reset_scope=model.reset_scope,
             set_width_s=model.t_ref_s,
+            set_amplitude_v=model.set_amplitude_v,
             field_t=Range(-0.5, 0.5) if isinstance(model.reset, FieldPulse) else None,
             simulated=True,
             topology="passive" if isinstance(array, PassiveCells) else "isolated",
@@ -71,9 +71,10 @@ class SimulatedChip:
         self._clock.sleep(at.width_s)
         return Reading(cells, ohm, at.amplitude_v**2 * at.width_s / ohm, at)
 
-    def true_states(self, cells: Cells) -> NDArray[np.int8]:
+    @property
+    def true_states(self) -> TrueStates | None:
         """What no instrument can see: for reports beside the decoded states."""
-        return self.array.states(cells)
+        return self.array.states
 
     def safe_state(self) -> None:
         """Nothing is left on between calls."""

@@ -22,7 +22,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.device import FieldPulse, Operation, ReadPulse, Scope, VoltagePulse
+from quest_lab.device import FieldPulse, Operation, Range, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput
 
 SITES = (3, 5, 7, 9)
@@ -68,6 +68,11 @@ class DomainWall:
                 f"reset={self.reset}: want at most -{self.end_v} V for at least {self.t_ref_s} s, which "
                 "brings the wall to the left end"
             )
+
+    @property
+    def set_amplitude_v(self) -> Range:
+        """From below the first state's threshold to above the last one's: what a staircase covers."""
+        return Range(0.35, 0.85)
 
     @property
     def states(self) -> int:

@@ -7,12 +7,11 @@ isolated ones. A pulse on one cell gives all others their share of volts for as 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quest_lab.crossbar import Crossbar, Crosspoint, Scheme, Solution, settle, solve
 from quest_lab.device import Cells, Floats, ReadPulse
 from quest_lab.errors import BadInput
-from quest_lab.sim.array import Model, SimulatedCells
+from quest_lab.sim.array import Model, SimulatedCells, TrueStates
 
 _LEAST_V = 1e-9  # what is left of 0 V after rounding does nothing to a cell
 
@@ -57,9 +56,10 @@ class PassiveCells:
     def field(self, cells: Cells, field_t: float, flat_top_s: float) -> None:
         self._array.field(cells, field_t, flat_top_s)
 
-    def states(self, cells: Cells) -> NDArray[np.int8]:
+    @property
+    def states(self) -> TrueStates | None:
         """The true states of the cells themselves."""
-        return self._array.states(cells)
+        return self._array.states
 
     def stick(self, cells: Cells) -> None:
         self._array.stick(cells)

@@ -20,7 +20,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.device import FieldPulse, ReadPulse, Scope
+from quest_lab.device import FieldPulse, Range, ReadPulse, Scope
 from quest_lab.errors import BadInput
 
 Preset = Literal["lab", "scaled"]
@@ -83,6 +83,11 @@ class SkMTJ:
         else:
             raise BadInput(f"preset {name!r}: want 'lab' or 'scaled'")
         return replace(base, **changes)  # type: ignore[arg-type]  # names are checked by replace itself
+
+    @property
+    def set_amplitude_v(self) -> Range:
+        """From below the first state's threshold to above the last one's: what a staircase covers."""
+        return Range(0.35, 0.85)
 
     @property
     def states(self) -> int:

@@ -26,6 +26,8 @@ from quest_lab.sim.keysight81160a import Keysight81160A
 from quest_lab.sim.laboratory import Laboratory, VirtualBoard
 from quest_lab.sim.lakeshore425 import LakeShore425
 from quest_lab.sim.magnet import Coil
+from quest_lab.sim.memristor import Memristor
+from quest_lab.sim.memristor_cells import MemristorArray
 from quest_lab.sim.passive import PassiveCells
 from quest_lab.sim.serial_port import MemoryPort
 from quest_lab.sim.skmtj import SkMTJ
@@ -85,6 +87,8 @@ def _cells(bench: Bench, path: Path | None) -> SimulatedCells:
     preset, kept = bench.twin.preset, {"seed": bench.twin.seed, "path": path, "chip_id": twin_id(bench)}
     if preset == "domain-wall":
         return DomainWallArray(DomainWall(), bench.cells, **kept)  # type: ignore[arg-type]  # three kinds of value
+    if preset == "memristor":
+        return MemristorArray(Memristor(), bench.cells, **kept)  # type: ignore[arg-type]
     return CellArray(SkMTJ.preset(preset), bench.cells, **kept)  # type: ignore[arg-type]
 
 
