@@ -106,7 +106,9 @@ def _open_memristor(cells: int, seed: int, cells_file: Path | None) -> tuple[Dev
     from quest_lab.sim.memristor_cells import MemristorArray
 
     clock = VirtualClock()
-    array = MemristorArray(Memristor(), cells, seed=seed, path=cells_file, chip_id=f"memristor-{cells}-seed{seed}")
+    array = MemristorArray(
+        Memristor(), cells, seed=seed, path=cells_file, chip_id=f"memristor-{cells}-seed{seed}"
+    )
     return SimulatedChip(array, clock), clock
 
 

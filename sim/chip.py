@@ -28,12 +28,12 @@ from quest_lab.sim.passive import PassiveCells
 class SimulatedChip:
     """A Device over simulated cells; pulses and reads of one call happen side by side and take one width.
 
-    It has a magnet if its cells are reset by a field.
+    It has a magnet if its cells are reset by a field, and its cells age by its clock.
     """
 
     def __init__(self, array: SimulatedCells, clock: Clock) -> None:
         self.array = array
-        self._clock = clock
+        self._clock, self._lived_to_s = clock, clock.now()
         model = array.model
         self._capabilities = Capabilities(
             chip_id=array.chip_id,
@@ -57,6 +57,7 @@ class SimulatedChip:
 
     def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
         cells = as_cells(cells, self.array.cells)
+        self._elapse()
         if isinstance(operation, FieldPulse):
             energy = self._field(operation, cells)
         else:
@@ -67,6 +68,7 @@ class SimulatedChip:
 
     def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
         cells, at = as_cells(cells, self.array.cells), at or self._capabilities.read
+        self._elapse()
         ohm = self.array.read(cells, at)
         self._clock.sleep(at.width_s)
         return Reading(cells, ohm, at.amplitude_v**2 * at.width_s / ohm, at)
@@ -81,6 +83,12 @@ class SimulatedChip:
 
     def close(self) -> None:
         self.array.close()
+
+    def _elapse(self) -> None:
+        """Let the cells live up to now."""
+        now = self._clock.now()
+        self.array.elapse(now - self._lived_to_s)
+        self._lived_to_s = now
 
     def _field(self, pulse: FieldPulse, cells: Cells) -> Floats:
         if self._capabilities.field_t is None:

@@ -52,7 +52,7 @@ class Memristor:
     closing_std_m: float = 0.01e-9
     read_noise: float = 0.003
     t_ref_s: float = 10e-6
-    set_amplitude_v: Range = Range(1.0, 1.36)  # what a staircase covers: from no move to the widest gap
+    set_amplitude_v: Range = field(default_factory=lambda: Range(1.0, 1.36))  # from no move to the widest gap
     reset: VoltagePulse = field(default_factory=lambda: VoltagePulse(-1.5, 10e-6))
     reset_scope: Scope = Scope.CELL
     read: ReadPulse = field(default_factory=lambda: ReadPulse(0.1, 1e-6))

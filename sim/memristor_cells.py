@@ -63,14 +63,14 @@ class MemristorArray:
     def field(self, cells: Cells, field_t: float, flat_top_s: float) -> None:
         """Expose the cells to a field, which does nothing to them (assumed)."""
 
-    def resistance(self, cells: Cells, bias_v: float | Floats) -> Floats:
+    def resistance(self, cells: Cells, bias_v: float | Floats, field_t: float = 0.0) -> Floats:  # noqa: ARG002  # as the Sk-MTJ's
         """Resistance at this bias, one for all or one for each, without any noise, ohm."""
         m, c = self.model, self._columns
         x = np.maximum(np.abs(bias_v) / m.v0_v, 1e-6)
         low = m.v0_v / c.i0_a[cells].astype(np.float64) * np.exp(c.gap_m[cells] / m.g0_m)
         return np.asarray(low * x / np.sinh(x))
 
-    def read(self, cells: Cells, at: ReadPulse) -> Floats:
+    def read(self, cells: Cells, at: ReadPulse, field_t: float = 0.0) -> Floats:  # noqa: ARG002  # as the Sk-MTJ's
         """Resistance with the cell's read noise, ohm. A bias above the least field moves the gap first."""
         self.bias(cells, at.amplitude_v, at.width_s)
         m, kernel = self.model, _READS[cells.size >= _PARALLEL_FROM]
@@ -82,6 +82,9 @@ class MemristorArray:
         m = self.model
         if abs(bias_v) * m.gamma0 >= m.least_v * (1.0 - 10.0 * np.hypot(m.d_cell, m.xi_pulse)):
             self._bias(cells, bias_v, seconds, Purpose.DISTURB)
+
+    def elapse(self, seconds: float) -> None:
+        """Let the cells live for so long, which does nothing to them (assumed)."""
 
     def gap_m(self, cells: Cells) -> Floats:
         """The true gaps: what no instrument can see."""
@@ -140,9 +143,7 @@ def _pulse(
     return energy_j
 
 
-def _read(
-    cells: Cells, columns: Columns, law: tuple[float, float, float], noise: float, seed: int
-) -> Floats:
+def _read(cells: Cells, columns: Columns, law: tuple[float, float, float], noise: float, seed: int) -> Floats:
     bias_v, g0_m, v0_v = law
     _, gaps, _, reads, _, i0_a = columns
     out = np.empty(cells.size, np.float64)
