@@ -26,13 +26,12 @@ from quest_lab.device import (
     VoltagePulse,
 )
 from quest_lab.errors import BadInput, LimitExceeded
-from quest_lab.examples import example_benches
+from quest_lab.examples import Preset, example_benches
 from quest_lab.limits import Limited
 from quest_lab.record import Recorded, RunWriter
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
-from quest_lab.sim.domain_wall import DomainWall
-from quest_lab.sim.domain_wall_cells import DomainWallArray
+from quest_lab.sim.presets import cells_of
 from quest_lab.sim.skmtj import SkMTJ
 
 CELLS = 6
@@ -54,9 +53,12 @@ def _chip(preset: str, sign: int) -> Callable[[], Opened]:
     return open_
 
 
-def _domain_wall() -> Opened:
-    clock = VirtualClock()
-    return SimulatedChip(DomainWallArray(DomainWall(), CELLS, seed=1), clock), clock
+def _preset(name: Preset) -> Callable[[], Opened]:
+    def open_() -> Opened:
+        clock = VirtualClock()
+        return SimulatedChip(cells_of(name, CELLS, seed=1, chip_id=name), clock), clock
+
+    return open_
 
 
 def _bench(name: str, front: Front, *changes: tuple[str, str]) -> Callable[[], Opened]:
@@ -80,7 +82,9 @@ CHIPS: dict[str, Callable[[], Opened]] = {
     "scaled, falling": _chip("scaled", -1),
     "lab": _chip("lab", 1),
     "lab, falling": _chip("lab", -1),
-    "domain-wall": _domain_wall,
+    "domain-wall": _preset("domain-wall"),
+    "memristor": _preset("memristor"),
+    "lab-ageing": _preset("lab-ageing"),
 }
 FRONTS: dict[str, tuple[Front, ...]] = {  # of every example, those that its drivers can open
     "slow-matrix": ("in process", "tcp", "serial", "terminal"),
