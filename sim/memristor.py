@@ -49,7 +49,7 @@ class Memristor:
     d_cell: float = 0.01  # of the volts a cell feels, fixed
     xi_pulse: float = 0.005  # of the volts a pulse is felt as
     i0_spread: float = 0.05
-    closing_std_m: float = 0.01e-9
+    closing_std_m: float = 0.004e-9
     read_noise: float = 0.003
     t_ref_s: float = 10e-6
     set_amplitude_v: Range = field(default_factory=lambda: Range(1.0, 1.36))  # from no move to the widest gap

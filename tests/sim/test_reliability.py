@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, weibull_min
 
-from quest_lab.clock import VirtualClock
-from quest_lab.device import FieldPulse, ReadPulse, VoltagePulse
+from quest_lab.benches import open_file_bench
+from quest_lab.benchfile import parse_bench
+from quest_lab.clock import Clock, VirtualClock
+from quest_lab.device import Device, FieldPulse, ReadPulse, VoltagePulse
 from quest_lab.errors import BadInput
+from quest_lab.examples import example_benches
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.reliability import OPEN, SHORT, SOUND, STUCK, Faults, FieldLoop, Retention, Wear
@@ -227,3 +230,47 @@ def test_the_ageing_preset_is_lab_with_all_of_it() -> None:
     model = SkMTJ.preset("lab-ageing")
     assert None not in (model.loop, model.wear, model.retention)
     assert replace(model, loop=None, wear=None, retention=None, faults=Faults()) == SkMTJ.preset("lab")
+
+
+@pytest.fixture
+def twin() -> Iterator[Callable[..., tuple[Device, Clock]]]:
+    """The slow-matrix bench around ageing cells, with text of its file changed."""
+    opened: list[Device] = []
+
+    def open_(*changes: tuple[str, str]) -> tuple[Device, Clock]:
+        path = example_benches()["slow-matrix"]
+        text = path.read_text(encoding="utf-8")
+        for before, after in (('preset = "lab"', 'preset = "lab-ageing"'), *changes):
+            assert before in text
+            text = text.replace(before, after)
+        device, clock = open_file_bench(parse_bench(text, path).with_twin(cells=4))
+        opened.append(device)
+        return device, clock
+
+    yield open_
+    for device in opened:
+        device.close()
+
+
+def test_cells_on_a_bench_decay_in_the_laboratorys_time_at_its_temperature(
+    twin: Callable[..., tuple[Device, Clock]],
+) -> None:
+    device, clock = twin(('"295 K"', '"500 K"'))
+    cells = np.arange(4)
+    empty = device.apply(FieldPulse(0.1, 1e-2), cells, then_read=True).expect_reading().resistance_ohm
+    full = device.apply(TOP, cells, then_read=True).expect_reading().resistance_ohm
+    clock.sleep(1e9)
+    left = (device.read(cells).resistance_ohm - empty) / (full - empty)
+    assert np.all(full / empty > 1.2)
+    assert np.all(left < 0.1)
+
+
+def test_a_standing_field_shows_in_what_the_bench_reads(twin: Callable[..., tuple[Device, Clock]]) -> None:
+    """In 40 mT the signal of a full cell is 57.5 % of what it is in none."""
+    signal = {}
+    for standing in ("0 T", "40 mT"):
+        device, _ = twin(('bias_field = "0 T"', f'bias_field = "{standing}"'))
+        empty = device.apply(FieldPulse(0.1, 1e-2), np.arange(4), then_read=True).expect_reading()
+        full = device.apply(TOP, np.arange(4), then_read=True).expect_reading()
+        signal[standing] = np.mean(full.resistance_ohm / empty.resistance_ohm - 1.0)
+    assert signal["40 mT"] / signal["0 T"] == pytest.approx(0.575, rel=0.02)
