@@ -47,6 +47,7 @@ class SimulatedChip:
             set_width_s=model.t_ref_s,
             set_amplitude_v=model.set_amplitude_v,
             field_t=Range(-0.5, 0.5) if isinstance(model.reset, FieldPulse) else None,
+            reads_in_field=isinstance(model.reset, FieldPulse),
             simulated=True,
             topology="passive" if isinstance(array, PassiveCells) else "isolated",
         )
@@ -58,20 +59,18 @@ class SimulatedChip:
     def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
         cells = as_cells(cells, self.array.cells)
         self._elapse()
+        standing_t = 0.0
         if isinstance(operation, FieldPulse):
             energy = self._field(operation, cells)
+            standing_t = operation.field_t if operation.read_on_top else 0.0
         else:
             energy = self.array.pulse(cells, operation.amplitude_v, operation.width_s)
         self._clock.sleep(operation.width_s)
-        reading = self.read(cells) if then_read else None
+        reading = self._read(cells, self._capabilities.read, standing_t) if then_read else None
         return Applied(cells, operation, energy, EnergyOrigin.COMPUTED, reading)
 
     def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
-        cells, at = as_cells(cells, self.array.cells), at or self._capabilities.read
-        self._elapse()
-        ohm = self.array.read(cells, at)
-        self._clock.sleep(at.width_s)
-        return Reading(cells, ohm, at.amplitude_v**2 * at.width_s / ohm, at)
+        return self._read(as_cells(cells, self.array.cells), at or self._capabilities.read)
 
     @property
     def true_states(self) -> TrueStates | None:
@@ -83,6 +82,12 @@ class SimulatedChip:
 
     def close(self) -> None:
         self.array.close()
+
+    def _read(self, cells: Cells, at: ReadPulse, field_t: float = 0.0) -> Reading:
+        self._elapse()
+        ohm = self.array.read(cells, at, field_t)
+        self._clock.sleep(at.width_s)
+        return Reading(cells, ohm, at.amplitude_v**2 * at.width_s / ohm, at)
 
     def _elapse(self) -> None:
         """Let the cells live up to now."""

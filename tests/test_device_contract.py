@@ -263,6 +263,19 @@ def test_a_reset_lands_on_r0_from_any_state(device: Device) -> None:
     np.testing.assert_allclose(applied.expect_reading().resistance_ohm, base[::-1], rtol=0.03)
 
 
+def test_a_read_on_top_of_a_field_comes_with_the_pulse_and_leaves_none_behind(device: Device) -> None:
+    """Where there is a magnet; cells without a field loop read the same in it as after it."""
+    can = device.capabilities
+    base = reset(device)
+    assert can.reads_in_field == (can.field_t is not None)
+    if can.reads_in_field:
+        pulse = FieldPulse(0.02, 10e-3, read_on_top=True)
+        done = device.apply(pulse, all_of(device), then_read=True)
+        assert done.operation == pulse
+        np.testing.assert_allclose(done.expect_reading().resistance_ohm, base, rtol=0.03)
+        np.testing.assert_allclose(device.read(all_of(device)).resistance_ohm, base, rtol=0.03)
+
+
 def test_a_domain_reset_names_its_whole_domain(device: Device) -> None:
     can = device.capabilities
     base, _ = reset(device), device.apply(strong(can), all_of(device))

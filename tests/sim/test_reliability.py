@@ -17,6 +17,8 @@ from quest_lab.clock import Clock, VirtualClock
 from quest_lab.device import Device, FieldPulse, ReadPulse, VoltagePulse
 from quest_lab.errors import BadInput
 from quest_lab.examples import example_benches
+from quest_lab.record import Recorded, RunWriter, open_run
+from quest_lab.schema import Kind, Op
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.reliability import OPEN, SHORT, SOUND, STUCK, Faults, FieldLoop, Retention, Wear
@@ -230,6 +232,36 @@ def test_the_ageing_preset_is_lab_with_all_of_it() -> None:
     model = SkMTJ.preset("lab-ageing")
     assert None not in (model.loop, model.wear, model.retention)
     assert replace(model, loop=None, wear=None, retention=None, faults=Faults()) == SkMTJ.preset("lab")
+
+
+def test_the_loop_in_the_field_is_seen_through_the_device_and_booked(make: Make, tmp_path: Path) -> None:
+    """Read on top of pulses down and up: R of the uniform cell, of the shrunk skyrmions, of the empty cell."""
+    quiet = {"r0_spread": 0.0, "tmr_spread": 0.0, "residual_states": 0.0}
+    clock, full = VirtualClock(), 0.30 / (1 + 0.4**2)
+    chip = SimulatedChip(make(cells=200, loop=FieldLoop(), **quiet), clock)
+    with RunWriter.create(tmp_path / "loop.h5", kind="loop", title="", seed=0, settings={}) as run:
+        device, signals = Recorded(chip, run, clock), []
+        for field_t in (-0.12, 0.02, 0.12, 0.02):
+            pulse = FieldPulse(field_t, 1e-2, read_on_top=True)
+            ohm = device.apply(pulse, FEW, then_read=True).expect_reading().resistance_ohm
+            signals.append(float(np.mean(ohm / 2000.0 - 1.0)) / full)
+    assert signals == pytest.approx([1 / 0.45, 1 - 0.85 / 4, 0.0, 0.0], abs=0.01)
+    with open_run(tmp_path / "loop.h5") as done:
+        calls = done.table("calls")
+    reads = calls[calls["kind"] == Kind.READ]
+    assert set(reads["op"]) == {Op.FIELD}
+
+
+def test_a_bench_reads_its_cells_in_the_field(twin: Callable[..., tuple[Device, Clock]]) -> None:
+    device, _ = twin()
+    cells = np.arange(4)
+    empty = device.apply(FieldPulse(0.1, 1e-2), cells, then_read=True).expect_reading()
+    full = device.apply(TOP, cells, then_read=True).expect_reading()
+    shrunk = device.apply(FieldPulse(0.04, 1e-2, read_on_top=True), cells, then_read=True).expect_reading()
+    after = device.read(cells)
+    signals = [np.mean(one.resistance_ohm / empty.resistance_ohm - 1.0) for one in (full, shrunk, after)]
+    assert signals[1] / signals[0] == pytest.approx(0.575, rel=0.02)
+    assert signals[2] / signals[0] == pytest.approx(1.0, rel=0.02)
 
 
 @pytest.fixture
