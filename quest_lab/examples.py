@@ -12,9 +12,7 @@ from typing import Literal, TypeAlias, get_args
 _SkMTJ: TypeAlias = Literal["scaled", "lab", "lab-ageing"]
 _Bipolar: TypeAlias = Literal["domain-wall", "domain-wall-3", "domain-wall-7", "domain-wall-9", "memristor"]
 Preset: TypeAlias = _SkMTJ | _Bipolar
-BIPOLAR: tuple[Preset, ...] = get_args(
-    _Bipolar
-)  # emptied by a pulse of the other polarity instead of a field
+BIPOLAR: tuple[Preset, ...] = get_args(_Bipolar)  # reset by a pulse of the other polarity, not by a field
 PRESETS: tuple[Preset, ...] = (*get_args(_SkMTJ), *BIPOLAR)
 
 

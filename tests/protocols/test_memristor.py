@@ -22,7 +22,7 @@ from quest_lab.sim.memristor import Memristor
 from quest_lab.sim.memristor_cells import MemristorArray
 from quest_lab.write import Programmer
 
-CELLS = 96
+CELLS = 48
 ALL = np.arange(CELLS)
 
 
@@ -35,7 +35,7 @@ def session_on() -> tuple[Session, MemristorArray]:
 @cache
 def characterized() -> Characterization:
     session, array = session_on()
-    found, _ = characterize(session, ALL, ALL, CharacterizeSettings(confidence=0.05))
+    found, _ = characterize(session, ALL, ALL, CharacterizeSettings(step_v=0.02, repeats=3, confidence=0.1))
     array.close()
     return found
 
@@ -53,6 +53,7 @@ def test_a_write_ends_between_the_boundaries_of_its_level() -> None:
     """The oracle is the noiseless resistance: what was written stays what it was verified to be."""
     (session, array), found = session_on(), characterized()
     programmer, target = Programmer(session.device, found), np.arange(CELLS) % found.states
+    programmer.write(ALL, target[::-1])
     done = programmer.write(ALL, target)
     assert done.wrong.mean() <= 0.02
     span = found.top_ohm - found.baseline_ohm
@@ -85,7 +86,7 @@ def test_a_training_replays_on_memristors(tmp_path: Path) -> None:
 
 def test_the_command_finds_levels_and_the_file_keeps_the_reset(tmp_path: Path) -> None:
     out = tmp_path / "m.h5"
-    settings = CharacterizeSettings(step_v=0.02, confidence=0.2, max_cycles=20)
+    settings = CharacterizeSettings(step_v=0.04, repeats=2, confidence=0.2, max_cycles=20)
     found = execute(
         device="memristor",
         out=out,
