@@ -209,7 +209,58 @@ _REPLAY = Table(
     chunk=1024,
     kinds=("replay",),
 )
-TABLES: Mapping[str, Table] = {t.name: t for t in (_CALLS, _APPLIES, _READS, _MARKS, _VISA, _REPLAY)}
+_BASELINES = Table(
+    "validation_baselines",
+    "One row per cell and read voltage other than the characterised one.",
+    (
+        _CELL,
+        Column("read_v", "f8", "V", "volts at the cell while it is read"),
+        Column("baseline_ohm", "f8", "ohm", "mean of its reads at R0"),
+        Column("top_ohm", "f8", "ohm", "mean of its reads at the top state"),
+    ),
+    chunk=16384,
+    kinds=("validation",),
+)
+_VALIDATED = Table(
+    "validation_cells",
+    "One row per cell and read-back, kept before the next tile overwrites the cells.",
+    (
+        _CELL,
+        Column("weight", "i8", "", "index of the weight in the network; -1: a cell of the reference column"),
+        Column("read_back", "u1", "", "which read-back of the tile; the result `read_backs` lists them"),
+        Column("intended", "i1", "", "state in use that was to be written"),
+        Column("state", "i1", "", "state in use that the read decodes to"),
+        Column("stuck", "u1", "", "1: the write gave up, and the cell never left the state it was in"),
+        Column("resistance_ohm", "f8", "ohm", "resistance as read"),
+    ),
+    chunk=16384,
+    kinds=("validation",),
+)
+_TILES = Table(
+    "validation_tiles",
+    "One row per tile whose read-backs are all kept; the energy accounts are never mixed.",
+    (
+        Column("programming", "u1", "", "which programming; the result `programmings` lists them"),
+        Column("tile", "i4", "", "part of the weights that was on the cells"),
+        Column("first", "u8", "", "row of its first cell in `validation_cells`"),
+        Column("count", "u8", "", "rows in `validation_cells`, read-back after read-back"),
+        Column(
+            "truly_wrong", "i8", "", "cells not in their target by the simulator's true states; -1: not known"
+        ),
+        Column("pulses", "i8", "", "voltage pulses given"),
+        Column(
+            "resets", "i8", "", "resets given: of single cells, or of whole domains where the scope is array"
+        ),
+        Column("write_energy_j", "f8", "J", "pulses and resets of single cells"),
+        Column("verify_energy_j", "f8", "J", "verify reads and read-backs"),
+        Column("field_energy_j", "f8", "J", "reset fields"),
+    ),
+    chunk=256,
+    kinds=("validation",),
+)
+TABLES: Mapping[str, Table] = {
+    t.name: t for t in (_CALLS, _APPLIES, _READS, _MARKS, _VISA, _REPLAY, _BASELINES, _VALIDATED, _TILES)
+}
 
 
 @dataclass(frozen=True, slots=True)

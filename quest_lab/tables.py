@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from quest_lab.errors import BadInput
 from quest_lab.schema import Column, Table
 
-_FORMATS = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i4": "i", "i8": "q", "f4": "f", "f8": "d"}
+_FORMATS = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i1": "b", "i4": "i", "i8": "q", "f4": "f", "f8": "d"}
 _BLOCK_ROWS = 16384
 _DIRECT_ROWS = 32768  # from here on a copy into the block costs more than an own write
 Writing: TypeAlias = Callable[[int], AbstractContextManager[None]]

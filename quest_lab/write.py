@@ -30,7 +30,7 @@ from quest_lab.policy import WriteModel, next_attempt, solve
 
 @dataclass
 class Written:
-    """Outcome of a write: `states` as last read, in the order of `cells`, and what it spent.
+    """Outcome of a write: `states` as last read, `before` as first read, in the order of `cells`, and what it spent.
 
     Accounts in joule, never mixed: `write_j` pulses (and resets of single cells), `field_j` domain resets,
     `verify_j` reads. `rewritten` are cells outside `cells` that a domain reset made necessary to set again;
@@ -49,11 +49,20 @@ class Written:
     rewritten: Cells = field(default_factory=lambda: np.empty(0, np.int64))
     rewritten_states: States = field(default_factory=lambda: np.empty(0, np.int8))
     energies: list[tuple[Cells, Floats]] = field(default_factory=list)
+    before: States = field(default_factory=lambda: np.empty(0, np.int8))
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """Cells whose decoded state is not the target, shape (len(cells),)."""
         return self.states != self.target
+
+
+def check_chip(device: Device, found: Characterization) -> None:
+    """Raise BadInput unless `found` is a characterisation of this very chip."""
+    if device.capabilities.chip_id != found.chip_id:
+        raise BadInput(
+            f"characterization is of chip {found.chip_id}, the device is {device.capabilities.chip_id}"
+        )
 
 
 class Programmer:
@@ -71,10 +80,7 @@ class Programmer:
         check: Callable[[], None] = lambda: None,
         closed_loop: bool = True,
     ) -> None:
-        if device.capabilities.chip_id != found.chip_id:
-            raise BadInput(
-                f"characterization is of chip {found.chip_id}, the device is {device.capabilities.chip_id}"
-            )
+        check_chip(device, found)
         self._device, self._found, self._check = device, found, check
         self._closed_loop = closed_loop
         self._array = device.capabilities.reset_scope is Scope.ARRAY
@@ -93,6 +99,7 @@ class Programmer:
             return self._write_array(cells, wanted)
         out = Written(cells, wanted, wanted.copy())
         state = self._read(cells, out)
+        out.before = state.copy()
         self._program(cells, wanted, state, out)
         out.states = state
         return out
@@ -108,6 +115,7 @@ class Programmer:
         """One reset a step: if any cell must fall, empty its domains and set every cell of them again."""
         out = Written(cells, wanted, wanted.copy())
         state = self._read(cells, out)
+        out.before = state.copy()
         falling = cells[state > wanted]
         if self._closed_loop and not falling.size:
             self._program(cells, wanted, state, out)

@@ -394,6 +394,36 @@ def validate_command(
     ] = None,
     data: Data = None,
     chip: Chip = None,
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Part after part, where the chip has fewer cells than needed.")
+    ] = False,
+    analogue: Annotated[
+        str | None,
+        typer.Option(
+            help="Encodings beside decoded: reference,differential, or none; default: those that fit.",
+            show_default=False,
+        ),
+    ] = None,
+    open_loop: Annotated[
+        bool,
+        typer.Option("--open-loop/--no-open-loop", help="Write open loop too: each pulse once, unverified."),
+    ] = True,
+    wait: Annotated[
+        str | None, typer.Option(help="Read every tile again after this time, like '1 h'.", metavar="TIME")
+    ] = None,
+    read_at: Annotated[
+        str | None,
+        typer.Option(
+            help="Read at these voltages too, like '0.05 V,0.2 V'; their baselines are measured first.",
+            metavar="VOLTS",
+        ),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many of the held-out images; default all.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a validation that was cut off.")
+    ] = False,
     hardware: Hardware = False,
     log_wire: LogWire = False,
     recover: Recover = False,
@@ -402,7 +432,7 @@ def validate_command(
 ) -> None:
     """Program weights, read them back, compare accuracies."""
     from quest_lab.cli.common import BenchOptions
-    from quest_lab.cli.validate import run
+    from quest_lab.cli.validate import run, settings_of
 
     run(
         device=device,
@@ -413,6 +443,10 @@ def validate_command(
         dataset=None if dataset is None else dataset.value,
         data=data,
         chip=chip,
+        settings=settings_of(
+            analogue=analogue, wait=wait, read_at=read_at, open_loop=open_loop, tiles=tiles, images=images
+        ),
+        resume=resume,
         overwrite=overwrite,
         options=BenchOptions(hardware, log_wire or None, recover, dry_run),
     )

@@ -33,10 +33,16 @@ def load_restricted(
 ) -> tuple[Characterization, tuple[int, ...]]:
     """The characterisation of a run file, restricted to the states that hold the levels."""
     found = load_characterization(path)
+    chosen = chosen_states(found, states, levels)
+    return found.restrict(chosen), chosen
+
+
+def chosen_states(found: Characterization, states: tuple[int, ...] | None, levels: int) -> tuple[int, ...]:
+    """The given states in ascending order, or the default ones; BadInput if they cannot hold the levels."""
     chosen = default_states(found, levels) if states is None else tuple(sorted(states))
     if len(chosen) < levels:
         raise BadInput(f"{levels} weight levels need {levels} states, {len(chosen)} given: {chosen}")
-    return found.restrict(chosen), chosen
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)

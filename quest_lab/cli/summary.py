@@ -13,7 +13,7 @@ from quest_lab.cli.common import energy, percent, print_table
 from quest_lab.cli.rates import print_rates
 from quest_lab.cli.replay import Replayed
 from quest_lab.mapping import in_chip_states
-from quest_lab.protocols.validate import Validation
+from quest_lab.protocols.validate_rows import Validation
 from quest_lab.ranking import Ranking
 from quest_lab.train.config import TrainResult
 

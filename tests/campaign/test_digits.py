@@ -16,7 +16,8 @@ from quest_lab.clock import VirtualClock
 from quest_lab.mapping import level_count
 from quest_lab.network import Network
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
-from quest_lab.protocols.validate import Validation, program_decoded, validate
+from quest_lab.protocols.validate import program_decoded, validate
+from quest_lab.protocols.validate_rows import Validation
 from quest_lab.session import Session
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
@@ -154,7 +155,7 @@ def programmed_accuracy(
         if found.states != 7:
             raise AssertionError(f"spread {spread}, chip {seed}: found {found.states} states, not 7")
         done = program_decoded(session, network, found, tuple(range(7)), closed_loop=closed_loop)
-        return network.with_levels(done.levels).accuracy(digits.test_images, digits.test_labels)
+        return network.with_levels(done.levels()).accuracy(digits.test_images, digits.test_labels)
 
 
 def _spread(accuracy: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
