@@ -33,7 +33,8 @@ def check_reads(session: Session, found: Characterization, reads: Sequence[ReadP
 def measure_baselines(session: Session, found: Characterization, reads: Sequence[ReadPulse]) -> Baselines:
     """R0 and top of every cell of `found` at each of `reads`, ohm, shape (reads, 2, cells).
 
-    Means of eight reads at R0 and of eight landings at the top, by the highest pulse of the top state.
+    Means of eight reads at R0 and of eight landings at the top, by the highest pulse of the top state. A cell that does
+    not answer to pulses any more keeps its characterised ones, changed by as much as the median cell's.
     """
     if not reads:
         return np.empty((0, 2, found.cells.size))
@@ -49,7 +50,7 @@ def measure_baselines(session: Session, found: Characterization, reads: Sequence
         for i, at in enumerate(reads):
             sums[i, int(top)] += checked_resistance(session.device.read(found.cells, at))
     session.progress("baselines at other read voltages", 2 * READS, 2 * READS)
-    ohm = sums / READS
+    ohm = np.stack([_sound(found, one) for one in sums / READS])
     _keep(session, found, reads, ohm)
     return ohm
 
@@ -65,6 +66,15 @@ def baselines_so_far(run: Run, found: Characterization, reads: Sequence[ReadPuls
         return None
     pair = np.stack([rows["baseline_ohm"], rows["top_ohm"]])
     return np.ascontiguousarray(pair.reshape(2, len(reads), -1).swapaxes(0, 1))
+
+
+def _sound(found: Characterization, ohm: Baselines) -> Baselines:
+    """`ohm` (2, cells) of cells with at least half of the median contrast, and what it should be of the others."""
+    was = found.top_ohm - found.baseline_ohm
+    contrast, base = (ohm[1] - ohm[0]) / was, ohm[0] / found.baseline_ohm
+    usual_ohm = found.baseline_ohm * np.median(base)
+    usual = np.stack([usual_ohm, usual_ohm + was * np.median(contrast)])
+    return np.where(contrast >= 0.5 * np.median(contrast), ohm, usual)
 
 
 def _top(session: Session, found: Characterization) -> VoltagePulse:

@@ -12,7 +12,8 @@ from quest_lab.placement import Placement
 from quest_lab.policy import WriteModel, evaluate, solve
 from quest_lab.protocols.validate_baselines import READS
 from quest_lab.protocols.validate_encodings import Levels
-from quest_lab.protocols.validate_tiles import Key, Programming
+from quest_lab.protocols.validate_kept import Key
+from quest_lab.protocols.validate_tiles import Programming
 from quest_lab.session import Session
 
 

@@ -13,7 +13,8 @@ from quest_lab.mapping import Pattern
 from quest_lab.network import Network
 from quest_lab.protocols.validate_baselines import Baselines, baselines_so_far
 from quest_lab.protocols.validate_encodings import ANALOGUE, Analogue, Decoded, Differential, Reference
-from quest_lab.protocols.validate_tiles import Key, Programming, ReadBack, TileRead, tiles_so_far
+from quest_lab.protocols.validate_kept import Key, TileRead, tiles_so_far
+from quest_lab.protocols.validate_tiles import Programming, ReadBack
 from quest_lab.record import Run
 
 
@@ -78,7 +79,8 @@ class SoFar:
 
 def validated_so_far(run: Run, plan: Plan) -> SoFar:
     """The whole tiles and the baselines of a validation that was cut off."""
-    return SoFar(tiles_so_far(run, plan.programmings), baselines_so_far(run, plan.full, plan.reads))
+    counts = [len(one.read_backs) for one in plan.programmings]
+    return SoFar(tiles_so_far(run, counts), baselines_so_far(run, plan.full, plan.reads))
 
 
 def plan_of(

@@ -18,7 +18,7 @@ from quest_lab.device import Cells, Floats, ReadPulse
 from quest_lab.mapping import to_levels
 from quest_lab.placement import Placement
 from quest_lab.protocols.validate_encodings import Analogue, Decoded, Levels
-from quest_lab.record import Run
+from quest_lab.protocols.validate_kept import Key, TileRead, keep_read, keep_tile
 from quest_lab.session import Session
 from quest_lab.write import Programmer, Written
 
@@ -58,21 +58,6 @@ class Programming:
         if not isinstance(self.encoding, Decoded):
             return f"{self.encoding.name} analogue"
         return f"decoded read-back, {'closed' if self.closed_loop else 'open'} loop"
-
-
-@dataclass(frozen=True)
-class TileRead:
-    """What the cells of one tile (`placement.every`) were to hold and held.
-
-    `stuck`: the write gave up, and the cell never left its state. `states`, `ohm`: (read-backs, cells).
-    `truly_wrong`: cells not in their target by the simulator's true states, -1 where they are not known.
-    """
-
-    intended: States
-    stuck: NDArray[np.bool_]
-    states: States
-    ohm: Floats
-    truly_wrong: int = -1
 
 
 @dataclass(frozen=True)
@@ -145,9 +130,6 @@ class Programmed:
         return self.programming.encoding
 
 
-Key = tuple[int, int]  # number of the programming, number of its tile
-
-
 def program(
     session: Session,
     levels: Levels,
@@ -155,17 +137,15 @@ def program(
     done: Mapping[Key, TileRead] | None = None,
 ) -> list[Programmed]:
     """Write and read back every tile of every programming but those that are `done`."""
-    step = _Steps(session, sum(p.steps * len(p.placements) for p in programmings))
+    done = done or {}
+    total = sum(one.steps * len(one.placements) for one in programmings)
+    step = _Steps(session, sum(programmings[number].steps for number, _ in done), total)
     out = []
     for number, programming in enumerate(programmings):
         tiles = []
         for tile, placement in enumerate(programming.placements):
-            kept = (done or {}).get((number, tile))
-            if kept is None:
-                kept = _tile(session, levels, programming, placement, (number, tile), step)
-            else:
-                step(programming.steps)
-            tiles.append(kept)
+            kept = done.get((number, tile))
+            tiles.append(kept or _tile(session, levels, programming, placement, (number, tile), step))
         out.append(Programmed(programming, tiles))
     return out
 
@@ -173,13 +153,16 @@ def program(
 class _Steps:
     """Counts writes and read-backs: between two of them a stop is heard."""
 
-    def __init__(self, session: Session, total: int) -> None:
-        self._session, self._done, self._total = session, 0, total
-        self()
+    def __init__(self, session: Session, done: int, total: int) -> None:
+        self._session, self._done, self._total = session, done, total
+        self._tell()
 
-    def __call__(self, steps: int = 0) -> None:
+    def __call__(self) -> None:
+        self._done += 1
+        self._tell()
+
+    def _tell(self) -> None:
         self._session.stop.check()
-        self._done += steps
         self._session.progress("writes and read-backs of tiles", self._done, self._total)
 
 
@@ -196,7 +179,7 @@ def _tile(
         session.device, encoding.found, check=session.stop.check, closed_loop=programming.closed_loop
     )
     done = programmer.write(cells, encoding.targets(placement, levels))
-    step(1)
+    step()
     truly_wrong = _truly_wrong(session, encoding.found, done)
     stuck = (done.states != done.target) & (done.states == done.before)
     first = session.run.rows("validation_cells") if session.run else 0
@@ -208,9 +191,9 @@ def _tile(
         states.append(read_back.of(encoding.found).decode(reading))
         ohms.append(reading.resistance_ohm)
         read_j += float(reading.energy_j.sum())
-        _keep_read(session, placement, number, done.target, states[-1], stuck, ohms[-1])
-        step(1)
-    _keep_tile(session, key, first, cells.size * len(states), truly_wrong, done, read_j)
+        keep_read(session, placement, number, done.target, states[-1], stuck, ohms[-1])
+        step()
+    keep_tile(session, key, first, cells.size * len(states), truly_wrong, done, read_j)
     return TileRead(done.target, stuck, np.stack(states), np.stack(ohms), truly_wrong)
 
 
@@ -236,68 +219,3 @@ def _truly_wrong(session: Session, found: Characterization, done: Written) -> in
             return -1
         held = found.fold[held].astype(np.int8)
     return int(np.count_nonzero(held != done.target))
-
-
-def _keep_read(
-    session: Session,
-    placement: Placement,
-    number: int,
-    intended: States,
-    states: States,
-    stuck: NDArray[np.bool_],
-    ohm: Floats,
-) -> None:
-    if session.run is None:
-        return
-    weight = np.repeat(placement.placed, placement.per_weight)
-    session.run.append(
-        "validation_cells",
-        cell=placement.every,
-        weight=np.concatenate([weight, np.full(placement.references.size, -1)]),
-        read_back=number,
-        intended=intended,
-        state=states,
-        stuck=stuck,
-        resistance_ohm=ohm,
-    )
-    session.run.flush()
-
-
-def _keep_tile(
-    session: Session, key: Key, first: int, count: int, truly_wrong: int, done: Written, read_j: float
-) -> None:
-    if session.run is None:
-        return
-    session.run.append(
-        "validation_tiles",
-        programming=key[0],
-        tile=key[1],
-        first=first,
-        count=count,
-        truly_wrong=truly_wrong,
-        pulses=done.pulses,
-        resets=done.resets,
-        write_energy_j=done.write_j,
-        verify_energy_j=done.verify_j + read_j,
-        field_energy_j=done.field_j,
-    )
-    session.run.flush()
-
-
-def tiles_so_far(run: Run, programmings: Sequence[Programming]) -> dict[Key, TileRead]:
-    """The tiles whose read-backs are all in the file of a validation that was cut off."""
-    rows = run.columns("validation_tiles")
-    out = {}
-    for i in range(rows["tile"].size):
-        number, first = int(rows["programming"][i]), int(rows["first"][i])
-        kept = run.columns("validation_cells", None, first, first + int(rows["count"][i]))
-        shape = (len(programmings[number].read_backs), -1)
-        cells = {name: column.reshape(shape) for name, column in kept.items()}
-        out[number, int(rows["tile"][i])] = TileRead(
-            cells["intended"][0],
-            cells["stuck"][0].astype(bool),
-            cells["state"],
-            cells["resistance_ohm"],
-            int(rows["truly_wrong"][i]),
-        )
-    return out

@@ -46,6 +46,23 @@ def percent(share: float) -> str:
     return f"{value:.2f} %" if abs(value) >= 0.1 else f"{value:.2g} %"
 
 
+def interval(ends: ArrayLike) -> str:
+    """Two shares as per cent: 91.7 to 96.0 %."""
+    low, high = 100.0 * np.asarray(ends, np.float64)
+    return f"{low:.1f} to {high:.1f} %"
+
+
+def points(change: float) -> str:
+    """A difference of two shares in points of per cent, with its sign: −0.22."""
+    return f"{100 * change:+.2f}".replace("-", "−")
+
+
+def points_interval(ends: ArrayLike) -> str:
+    """An interval of such a difference: −1.28 to +0.84."""
+    low, high = np.asarray(ends, np.float64)
+    return f"{points(low)} to {points(high)}"
+
+
 def short(count: int) -> str:
     """A count in at most five characters, to stand in a matrix: 12345 as 12.3k."""
     for factor, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):

@@ -1,9 +1,10 @@
-"""Section of a validation: accuracies, and where the wrong cells are."""
+"""Section of a validation: accuracies with intervals, what the errors cost, and where the wrong cells are."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import ListedColormap
@@ -11,13 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from quest_lab.report import style
-from quest_lab.report.numbers import pattern_name, percent
+from quest_lab.report import style, validated_costs
+from quest_lab.report.numbers import interval, pattern_name, percent, points, points_interval
 from quest_lab.report.page import Block, Numbers, Picture, Section, Text
 from quest_lab.report.sources import Files, Source
 from quest_lab.runfile import open_run
 
-_WRONG_PATTERN = "wrong pattern"
+if TYPE_CHECKING:
+    import xarray as xr
+
+Floats = NDArray[np.float64]
 
 
 def section(source: Source, files: Files) -> Section:
@@ -26,80 +30,129 @@ def section(source: Source, files: Files) -> Section:
     out = Section(f"Validation on chip {chip} ({source.path.name})")
     with open_run(source.path) as run:
         if "accuracy" not in run.results:
-            out.blocks.append(Text(f"{source.path.name} ended as {source.status}, without a result.", True))
+            kept = run.rows("validation_tiles")
+            text = (
+                f"{source.path.name} ended as {source.status}, without a result; {kept} tiles are kept in it."
+            )
+            out.blocks.append(Text(text, True))
             return out
-        data = run.result("accuracy")
-        cells = np.asarray(run.result("wrong_cells")["wrong"]) if "wrong_cells" in run.results else None
-    names, values = [str(x) for x in data["row_name"].values], np.asarray(data["accuracy"].values)
-    out.blocks.extend([_picture(names, values, source, chip, files.assumed(source)), _table(names, values)])
-    out = replace(out, finding="; ".join(f"{n} {percent(v)}" for n, v in _no_controls(names, values)))
-    wrong, weights = int(data.attrs["wrong_weights"]), int(data.attrs["weights"])
-    out.blocks.append(_wrong_cells(wrong, weights, cells, chip))
-    return out
+        found = Accuracies.of(run.result("accuracy"))
+        cells = np.asarray(run.result("wrong_cells")["wrong"])
+        costs = (run.result("costs"), run.result("layer_confusion")) if "costs" in run.results else None
+    out.blocks.extend([_picture(found, source, chip, files.assumed(source)), _table(found)])
+    if costs is not None:
+        out.blocks.extend(validated_costs.blocks(*costs, chip))
+    out.blocks.append(_wrong_cells(found, cells, chip))
+    return replace(out, finding=found.finding)
 
 
-def _no_controls(names: list[str], values: NDArray[np.float64]) -> list[tuple[str, float]]:
-    return [(n, float(v)) for n, v in zip(names, values, strict=True) if _WRONG_PATTERN not in n]
+@dataclass(frozen=True)
+class Accuracies:
+    """The result `accuracy` by row: its name, accuracy and change with intervals, wrong weights (-1: not decoded)."""
+
+    names: list[str]
+    accuracy: Floats
+    interval: Floats
+    change: Floats
+    change_interval: Floats
+    wrong: NDArray[np.int64]
+    about: dict[str, Any]
+
+    @classmethod
+    def of(cls, data: xr.Dataset) -> Accuracies:
+        """From the run file; intervals of shape (2, rows)."""
+        low, high, change, least, most = (
+            np.asarray(data[n].values) for n in ("low", "high", "change", "change_low", "change_high")
+        )
+        names = [str(name) for name in data["row_name"].values]
+        return cls(names, np.asarray(data["accuracy"].values), np.stack([low, high]), change,
+                   np.stack([least, most]), np.asarray(data["wrong"].values), dict(data.attrs))  # fmt: skip
+
+    @property
+    def finding(self) -> str:
+        """The first read-backs in a sentence."""
+        first = [i for i, name in enumerate(self.names) if not _is_control(name)][:3]
+        return "; ".join(
+            f"{self.names[i]} {percent(self.accuracy[i])} ({interval(self.interval[:, i])})" for i in first
+        )
 
 
-def _picture(
-    names: list[str], values: NDArray[np.float64], source: Source, chip: str, assumed: str
-) -> Picture:
+def _is_control(name: str) -> bool:
+    return "wrong pattern" in name
+
+
+def _picture(found: Accuracies, source: Source, chip: str, assumed: str) -> Picture:
     pattern, states = source.settings.get("pattern"), source.states
     used = (
         f" The weights were written with pattern {pattern_name(np.asarray(states)[pattern])}."
         if pattern and states
         else ""
     )
+    tiles = int(found.about["tiles"])
+    parts = f" The weights lay on the chip in {tiles} tiles, one after the other." if tiles > 1 else ""
     return Picture(
         "accuracy",
         f"Accuracy on held-out images, chip {chip}",
-        "Share of held-out images classified right: by the integer network itself, with the levels decoded from "
-        "the programmed cells (one cell a weight, sensed and added digitally), closed loop (program and "
-        "verify) and open loop (each pulse once, unverified), and with differential pairs (G⁺ − G⁻, analogue). Orange: "
-        f"read back with another mapping pattern than the one written, as a control.{used} {assumed}",
-        partial(_accuracy, names, values),
+        f"Share of {found.about['images']} held-out images classified right, with its 95 % interval (Wilson): by the "
+        "integer network itself, with the levels decoded from the programmed cells (one cell a weight, sensed and "
+        "added digitally), closed loop (program and verify) and open loop (each pulse once, unverified), and with "
+        "analogue weights, against a reference column (G − G_ref) and in differential pairs (G⁺ − G⁻), as read and "
+        "with each cell's baseline corrected. The analogue accuracy of decoded cells is not defined. Orange: read "
+        f"back with another mapping pattern than the one written, as a control.{used}{parts} {assumed}",
+        partial(_accuracy, found),
     )
 
 
-def _accuracy(names: list[str], values: NDArray[np.float64]) -> Figure:
-    figure = style.new_figure(8.0, 0.9 + 0.32 * len(names))
+def _accuracy(found: Accuracies) -> Figure:
+    figure = style.new_figure(8.0, 0.9 + 0.32 * len(found.names))
     axes = figure.add_subplot()
-    colours = [style.ORANGE if _WRONG_PATTERN in name else style.BLUE for name in names]
-    y = np.arange(len(names))
-    axes.barh(y, 100 * values, color=colours, height=0.65)
+    values, (low, high) = found.accuracy, found.interval
+    colours = [style.ORANGE if _is_control(name) else style.BLUE for name in found.names]
+    y = np.arange(values.size)
+    axes.barh(y, 100 * values, color=colours, height=0.65, xerr=100 * np.abs([values - low, high - values]),
+              error_kw={"ecolor": style.DARK, "elinewidth": 1.0, "capsize": 2.0})  # fmt: skip
     for i, value in enumerate(values):
-        axes.annotate(percent(float(value)), (100 * value, i), xytext=(4, 0), textcoords="offset points",
+        axes.annotate(percent(float(value)), (100 * high[i], i), xytext=(4, 0), textcoords="offset points",
                       va="center", fontsize=8)  # fmt: skip
-    axes.set_yticks(y, names)
-    axes.set(xlim=(0, 112), xlabel="Accuracy (%)", xticks=range(0, 101, 20))
+    axes.set_yticks(y, found.names)
+    axes.set(xlim=(0, 114), xlabel="Accuracy (%)", xticks=range(0, 101, 20))
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     return figure
 
 
-def _table(names: list[str], values: NDArray[np.float64]) -> Numbers:
+def _table(found: Accuracies) -> Numbers:
     rows = [
-        (name, percent(float(value)), f"{100 * (value - values[0]):+.2f}".replace("-", "−"))
-        for name, value in zip(names, values, strict=True)
-    ]
-    return Numbers("Accuracies", ("", "accuracy", f"points from {names[0]}"), rows)
+        (name, percent(value), interval(found.interval[:, i]),
+         *(("", "") if i == 0 else (points(found.change[i]), points_interval(found.change_interval[:, i]))),
+         "" if found.wrong[i] < 0 else f"{found.wrong[i]}")
+        for i, (name, value) in enumerate(zip(found.names, found.accuracy, strict=True))
+    ]  # fmt: skip
+    skipped = f" Not done: {found.about['skipped']}." if found.about["skipped"] else ""
+    return Numbers(
+        "Accuracies",
+        ("", "accuracy", "95 % interval", f"points from {found.names[0]}", "95 % interval", "wrong weights"),
+        rows,
+        "Intervals: Wilson's for an accuracy; for a difference only the images that changed sides count (paired, "
+        f"Agresti and Min 2005).{skipped}",
+    )
 
 
-def _wrong_cells(wrong: int, weights: int, cells: NDArray[np.int8] | None, chip: str) -> Block:
+def _wrong_cells(found: Accuracies, cells: NDArray[np.int64], chip: str) -> Block:
+    wrong, weights = int(found.about["wrong_weights"]), int(found.about["weights"])
     count = f"{wrong} of {weights} weights read back at another level than the one written (closed loop)"
-    if wrong == 0 or cells is None or not np.any(cells == 1):
+    if wrong == 0 or not np.any(cells > 0):
         return Text(f"{count}; so there is no map of wrong cells to draw." if wrong == 0 else f"{count}.")
     return Picture(
         "wrong-cells",
         f"Map of wrong cells, chip {chip}",
         f"{count}, {percent(wrong / weights)}. Cells in the order of their index, row by row: the position in "
-        "the picture is an index, not a place on a die. A wrong cell is circled.",
-        partial(_map, cells),
+        "the picture is an index, not a place on a die. A cell that was wrong in any tile is circled.",
+        partial(_map, np.sign(cells)),
     )
 
 
-def _map(cells: NDArray[np.int8]) -> Figure:
+def _map(cells: NDArray[np.int64]) -> Figure:
     figure = style.new_figure(6.0, 6.2)
     axes = figure.add_subplot()
     colours = {-1: "white", 0: style.PALE, 1: style.RED}
