@@ -10,6 +10,7 @@ import pytest
 
 from quest_lab.characterization import Characterization
 from quest_lab.errors import BadInput
+from quest_lab.layers import Topology
 from quest_lab.placement import Placement
 from quest_lab.sim.skmtj import SkMTJ
 
@@ -49,6 +50,36 @@ def test_a_placement_may_fill_the_chip_and_no_more(found: Characterization) -> N
         Placement.on(found, usable + 1)
     with pytest.raises(BadInput, match=f"2 cells each: needs {2 * usable} cells"):
         Placement.on(found, usable, 2)
+
+
+def test_pairs_are_never_split_between_tiles(found: Characterization) -> None:
+    tiles = Placement.tiles(found, 250, 2)
+    assert [tile.cells.size for tile in tiles] == [204, 204, 92]  # of 205 usable cells
+    assert np.concatenate([tile.placed for tile in tiles]).tolist() == list(range(250))
+
+
+@pytest.mark.parametrize("cells", [2, 11, 60, 205])
+def test_every_tile_has_one_reference_for_each_of_its_rows(found: Characterization, cells: int) -> None:
+    """Counted weight by weight: a row is an input channel and kernel position of a layer."""
+    layers = Topology.parse("3-4-5-A", (1, 4, 4), 2).layers()
+    few = replace(found, **{n: getattr(found, n)[:cells] for n in ("cells", "baseline_ohm", "top_ohm")})
+    tiles = Placement.referenced(few, layers, tiles=True)
+    assert np.concatenate([tile.placed for tile in tiles]).tolist() == list(range(4 * 27 + 5 * 36))
+    row = [(layer.name, w % layer.taps) for layer in layers for w in range(layer.size)]
+    for tile, following in zip(tiles, [*tiles[1:], None], strict=True):
+        assert np.unique(tile.every).size == tile.every.size <= cells
+        rows = [row[w] for w in tile.placed]
+        assert (
+            len({*zip(rows, tile.reference_of.tolist(), strict=True)}) == len({*rows}) == tile.references.size
+        )
+        if following is not None:  # one weight more would not have fitted
+            assert tile.every.size + 1 + (row[following.placed[0]] not in rows) > cells
+
+
+def test_a_reference_column_needs_its_cells(found: Characterization) -> None:
+    layers = Topology.parse("3-4-5-A", (1, 4, 4), 2).layers()
+    with pytest.raises(BadInput, match=r"288 weights, .* each of 63 rows: needs 351 cells, .* has 205"):
+        Placement.referenced(found, layers)
 
 
 @pytest.mark.parametrize("bad", [(0, 1), (-1, 1), (4, 0)])

@@ -22,7 +22,7 @@ _ACROSS = 4  # panels beside each other
 
 
 def blocks(costs: xr.Dataset, confusion: xr.Dataset, chip: str) -> list[Block]:
-    """Pictures of the read-back that lost most, a table of each."""
+    """Pictures of the closed-loop read-back that lost most, a table of each."""
     worst = _worst(costs)
     name = str(costs["read_back_name"].values[worst])
     out: list[Block] = [
@@ -50,9 +50,10 @@ def blocks(costs: xr.Dataset, confusion: xr.Dataset, chip: str) -> list[Block]:
 
 
 def _worst(costs: xr.Dataset) -> int:
-    """The read-back that lost most; of several the one with most wrong weights."""
+    """The read-back that lost most, an open loop only where there is no other; of several the one most wrong."""
     lost, layers = -np.asarray(costs["all_change"].values), int(costs.attrs["layers"])
-    return int(np.lexsort((np.asarray(costs["wrong"].values)[:, :layers].sum(axis=1), lost))[-1])
+    verified = ["open loop" not in str(name) for name in costs["read_back_name"].values]
+    return int(np.lexsort((np.asarray(costs["wrong"].values)[:, :layers].sum(axis=1), lost, verified))[-1])
 
 
 def _costs(costs: xr.Dataset, at: int) -> Figure:
