@@ -18,9 +18,12 @@ from quest_lab.schema import Field, Result
 def to_results(found: Validation, network: Network, programmed: Sequence[Programmed]) -> list[Result]:
     """Accuracies (the default plot), map of wrong cells, what was read back how, and what the errors cost."""
     out = [_accuracies(found), wrong_map(programmed[0]), _read_backs(programmed), _programmings(programmed)]
-    if found.costs:
-        out += [_costs(found.costs), _confusion(found.costs, network)]
-    return out
+    return out + (cost_results(found.costs, network) if found.costs else [])
+
+
+def cost_results(found: Sequence[Costs], network: Network) -> list[Result]:
+    """What the errors of each read-back cost, and its levels by layer."""
+    return [_costs(found), _confusion(found, network)]
 
 
 def _accuracies(found: Validation) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +72,14 @@ def three_bits(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of random levels."""
     path = tmp_path_factory.mktemp("weights") / "weights.h5"
-    random_network().save(path)
+    make_network().save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def random_network() -> Callable[..., Network]:
+    """random_network(topology, bits): a network of random levels for images of 6 x 6."""
+    return make_network
 
 
 @pytest.fixture(scope="session")
@@ -89,11 +96,12 @@ def validation(tmp_path_factory: pytest.TempPathFactory, scaled: Runs, weights: 
     return out
 
 
-def random_network() -> Network:
-    rng = np.random.default_rng(3)
-    topology = Topology.parse(NETWORK, (1, 6, 6), 3)
+def make_network(text: str = NETWORK, bits: int = 2) -> Network:
+    rng, top = np.random.default_rng(3), 2 ** (bits - 1) - 1
+    topology = Topology.parse(text, (1, 6, 6), 3)
     layers = tuple(
-        Layer(info, rng.integers(-1, 2, info.shape).astype(np.int8), 0.3, False) for info in topology.layers()
+        Layer(info, rng.integers(-top, top + 1, info.shape).astype(np.int8), 0.3, False)
+        for info in topology.layers()
     )
     random = {
         name: rng.normal(0, 0.5, shape).astype(np.float32)
@@ -102,5 +110,5 @@ def random_network() -> Network:
         }.items()
     }  # fmt: skip
     one = np.ones(1, np.float32)
-    return Network(topology=topology, bits=2, time_steps=2, theta=0.5, layers=layers, mean=0 * one, std=one,
+    return Network(topology=topology, bits=bits, time_steps=2, theta=0.5, layers=layers, mean=0 * one, std=one,
                    dataset="made up", class_names=("a", "b", "c"), seed=3, **random)  # fmt: skip

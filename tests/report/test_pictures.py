@@ -14,6 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from quest_lab.protocols.scores import Judge
+from quest_lab.protocols.validate_costs import costs
+from quest_lab.protocols.validate_results import cost_results
 from quest_lab.record import RunWriter
 from quest_lab.report import style
 from quest_lab.report.make import sections
@@ -124,18 +127,37 @@ def test_a_map_of_wrong_cells(tmp_path: Path, wrong: int) -> None:
     assert wrong_in(path) == []
 
 
-def write_validation(path: Path, cells: np.ndarray) -> None:
+def write_validation(path: Path, cells: np.ndarray, *more: Result) -> None:
     names = np.array(["ideal integer network", "decoded read-back, closed loop"])
-    fields = {
-        "accuracy": Field(np.array([1.0, 0.0]), "", "share", ("row",)),
-        "row": Field(np.arange(2), "", "row", ("row",)),
-        "row_name": Field(names, "", "what", ("row",)),
-    }
-    attrs = {"wrong_weights": int((cells == 1).sum()), "weights": int((cells >= 0).sum())}
+    numbers = {
+        "accuracy": [1.0, 0.0], "low": [0.9, 0.0], "high": [1.0, 0.1], "change": [0.0, -1.0],
+        "change_low": [-0.1, -1.0], "change_high": [0.1, -0.9], "wrong": [-1, 40], "row": [0, 1],
+    }  # fmt: skip
+    fields = {name: Field(np.array(values), "", name, ("row",)) for name, values in numbers.items()}
+    fields["row_name"] = Field(names, "", "what", ("row",))
+    attrs = {"wrong_weights": int((cells == 1).sum()), "weights": int((cells >= 0).sum()), "tiles": 2,
+             "images": 40, "skipped": ""}  # fmt: skip
     wrong = {"wrong": Field(cells, "", "1: wrong", ("row", "column"))}
     with RunWriter.create(path, kind="validation", title="", seed=0, settings={}) as run:
         run.add_result(Result("accuracy", fields, signal="accuracy", axes=("row",), attrs=attrs))
         run.add_result(Result("wrong_cells", wrong, signal="wrong"))
+        for result in more:
+            run.add_result(result)
+
+
+@pytest.mark.parametrize("most", [1, 60])
+def test_what_the_errors_of_ten_layers_cost(tmp_path: Path, random_network: Any, most: int) -> None:
+    network, rng = random_network("4" + "-4" * 10 + "-A", bits=3), np.random.default_rng(0)
+    read, stuck = network.levels.copy(), rng.random(network.levels.size) < 0.01
+    read[rng.choice(read.size, most, replace=False)] = 3
+    images = rng.random((30, 1, 6, 6)).astype(np.float32)
+    found = costs(
+        "closed loop", network, read, stuck, Judge(network, images, network.infer(images).predictions)
+    )
+    path = tmp_path / "validation.h5"
+    write_validation(path, np.zeros((30, 30), np.int8), *cost_results([found], network))
+    assert [picture.slug for picture in pictures(path)] == ["accuracy", "costs", "layer-confusion"]
+    assert wrong_in(path) == []
 
 
 def test_labels_are_moved_apart_in_their_order() -> None:
