@@ -432,7 +432,8 @@ def validate_command(
 ) -> None:
     """Program weights, read them back, compare accuracies."""
     from quest_lab.cli.common import BenchOptions
-    from quest_lab.cli.validate import run, settings_of
+    from quest_lab.cli.validate import run
+    from quest_lab.cli.validateoptions import settings_of
 
     run(
         device=device,

@@ -19,7 +19,6 @@ from quest_lab.protocols.validate import validate
 from quest_lab.protocols.validate_costs import Costs
 from quest_lab.protocols.validate_plan import Plan, SoFar, ValidateSettings, plan_of, validated_so_far
 from quest_lab.protocols.validate_rows import Validation
-from quest_lab.quantity import si
 from quest_lab.runfile import open_run
 from quest_lab.train.data import load_dataset
 
@@ -33,29 +32,6 @@ def run(*, device: str, out: Path, options: BenchOptions, **given: Any) -> None:
         return
     print_validation(execute(device=device, out=out, options=options, **given))
     print(f"validation: {out}")
-
-
-def settings_of(
-    *,
-    analogue: str | None,
-    wait: str | None,
-    read_at: str | None,
-    open_loop: bool,
-    tiles: bool,
-    images: int | None,
-) -> ValidateSettings:
-    """The options as people write them: reference,differential or none; 1 h; 0.05 V,0.1 V."""
-    chosen = None if analogue is None else tuple(x for x in analogue.split(",") if x != "none")
-    volts = () if read_at is None else tuple(_si("--read-at", text, "V") for text in read_at.split(","))
-    wait_s = None if wait is None else _si("--wait", wait, "s")
-    return ValidateSettings(chosen, open_loop, tiles, wait_s, volts, images)
-
-
-def _si(option: str, text: str, unit: str) -> float:
-    try:
-        return si(text, unit)
-    except ValueError as error:
-        raise BadInput(f"{option} {text!r}: {error}") from None
 
 
 def execute(

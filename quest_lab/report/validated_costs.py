@@ -52,7 +52,7 @@ def blocks(costs: xr.Dataset, confusion: xr.Dataset, chip: str) -> list[Block]:
 def _worst(costs: xr.Dataset) -> int:
     """The read-back that lost most, an open loop only where there is no other; of several the one most wrong."""
     lost, layers = -np.asarray(costs["all_change"].values), int(costs.attrs["layers"])
-    verified = ["open loop" not in str(name) for name in costs["read_back_name"].values]
+    verified = np.array(["open loop" not in str(name) for name in costs["read_back_name"].values])
     return int(np.lexsort((np.asarray(costs["wrong"].values)[:, :layers].sum(axis=1), lost, verified))[-1])
 
 
