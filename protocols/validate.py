@@ -75,9 +75,9 @@ def validate(
 def _programmed(session: Session, network: Network, plan: Plan, so_far: SoFar) -> list[Programmed]:
     """All that the plan wants written and read back; what may not be is refused before the first pulse."""
     check_reads(session, plan.full, plan.reads)
-    ohm, cells = so_far.baselines, plan.full.cells
-    unmeasured = cells if plan.reads and ohm is None else cells[:0]
-    check_budget(session, network.levels, plan.programmings, so_far.tiles, unmeasured)
+    ohm = so_far.baselines
+    unmeasured = bool(plan.reads) and ohm is None
+    check_budget(session, plan.full, network.levels, plan.programmings, so_far.tiles, baselines=unmeasured)
     if ohm is None:
         ohm = measure_baselines(session, plan.full, plan.reads)
     return program(session, network.levels, plan.with_baselines(ohm), so_far.tiles)

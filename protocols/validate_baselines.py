@@ -46,7 +46,7 @@ def measure_baselines(session: Session, found: Characterization, reads: Sequence
         top = landing >= READS
         if top:
             reset_cells(session.device, found.cells)
-            session.device.apply(_top(session, found), found.cells)
+            session.device.apply(top_pulse(session, found), found.cells)
         for i, at in enumerate(reads):
             sums[i, int(top)] += checked_resistance(session.device.read(found.cells, at))
     session.progress("baselines at other read voltages", 2 * READS, 2 * READS)
@@ -77,7 +77,7 @@ def _sound(found: Characterization, ohm: Baselines) -> Baselines:
     return np.where(contrast >= 0.5 * np.median(contrast), ohm, usual)
 
 
-def _top(session: Session, found: Characterization) -> VoltagePulse:
+def top_pulse(session: Session, found: Characterization) -> VoltagePulse:
     """The pulse that sets the top state even in weak cells."""
     usual = session.device.capabilities.set_amplitude_v.high
     highest = found.operation(found.states - 1, found.attempts - 1)

@@ -111,6 +111,12 @@ class Budgeted:
             return np.full(len(cells), np.iinfo(np.int64).max)
         return np.maximum(self._budget.pulses - self._ledger.pulses[cells].astype(np.int64), 0)
 
+    def energy_left_j(self, cells: Cells) -> Floats:
+        """Energy in joule that each of `cells` may still get; infinite where nothing limits it."""
+        if self._budget.energy_j is None:
+            return np.full(len(cells), np.inf)
+        return np.maximum(self._budget.energy_j - self._ledger.energy_j[cells], 0.0)
+
     def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
         """As the device, or LimitExceeded before anything is sent. A field counts as a pulse of every cell."""
         cells = as_cells(cells, self.capabilities.cells)

@@ -70,6 +70,7 @@ class Session:
     pulses_left: Callable[[Cells], NDArray[np.int64]] | None = (
         None  # of each cell's life, where a ledger counts
     )
+    energy_left_j: Callable[[Cells], NDArray[np.float64]] | None = None
 
 
 _Opener: TypeAlias = Callable[[int, int, Path | None], tuple[Device, Clock]]
@@ -150,18 +151,18 @@ def open_bench(
         device: Device = Limited(bare, limits)
         if chosen.limits is not None:
             device = Limited(device, chosen.limits)
-        pulses_left = None
+        pulses_left = energy_left_j = None
         if path := ledger or chosen.ledger:
             can = device.capabilities
             counted = stack.enter_context(open_ledger(Path(path), can.chip_id, can.cells))
             device = budgeted = Budgeted(device, counted, chosen.budget)
-            pulses_left = budgeted.pulses_left
+            pulses_left, energy_left_j = budgeted.pulses_left, budgeted.energy_left_j
         if run is not None:
             device = Recorded(device, run, clock)
         if run is not None:
             read_in_doubt(device, run, left)
         truth = getattr(bare, "true_states", None)
-        yield Session(device, clock, stop, progress, seed, run, truth, pulses_left)
+        yield Session(device, clock, stop, progress, seed, run, truth, pulses_left, energy_left_j)
 
 
 def is_bench_file(name: str) -> bool:
