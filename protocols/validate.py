@@ -55,10 +55,11 @@ def validate(
     images, labels = images[chosen], labels[chosen]
     judge, closed = Judge(network, images, labels), programmed[0]
     few = _drawn(session, len(labels), settings.cost_images, "validation cost images")
+    of_costs = judge if few.size == len(labels) else Judge(network, images[few], labels[few])
     out = Validation(
         rows=(Row("ideal integer network", judge.ideal), *rows_of(session, network, programmed, judge)),
         controls=tuple(controls_of(session, network, closed, judge, used)),
-        costs=costs_of(session, network, programmed, Judge(network, images[few], labels[few])),
+        costs=costs_of(session, network, programmed, of_costs),
         wrong=int(np.count_nonzero(closed.levels() != network.levels)),
         weights=network.levels.size,
         pattern=in_chip_states(pattern, used),

@@ -41,7 +41,8 @@ def _accuracies(found: Validation) -> Result:
         "row_name": _field(names, "what was evaluated", "row"),
     }
     about: dict[str, str | int] = {"wrong_weights": found.wrong, "weights": found.weights, "tiles": found.tiles,
-                                   "images": scores[0].images, "skipped": "; ".join(found.skipped)}  # fmt: skip
+                                   "images": scores[0].images, "skipped": "; ".join(found.skipped),
+                                   "analogue_accuracy_of_decoded": "not defined"}  # fmt: skip
     if found.truly_wrong is not None:
         about["truly_wrong_weights"] = found.truly_wrong
     return Result("accuracy", fields, title="Accuracies", signal="accuracy", axes=("row",), attrs=about)

@@ -213,9 +213,7 @@ def _truly_wrong(session: Session, found: Characterization, done: Written) -> in
         return -1
     held = session.truth(done.cells)
     if found.fold is not None:
-        if (
-            held.size and held.max() >= found.fold.size
-        ):  # a state that the characterisation did not tell apart
+        if held.max() >= found.fold.size:  # a state that the characterisation did not tell apart
             return -1
         held = found.fold[held].astype(np.int8)
     return int(np.count_nonzero(held != done.target))

@@ -61,9 +61,12 @@ def quiet(noise_free: Callable[[str], SkMTJ]) -> SkMTJ:
     return noise_free("scaled")
 
 
+@pytest.mark.parametrize("preset", ["scaled", "lab"])
 def test_a_network_larger_than_the_chip_comes_back_tile_by_tile(
-    network: Networks, session_on: Make, characterized: Characterized, quiet: SkMTJ, tmp_path: Path
-) -> None:
+    network: Networks, session_on: Make, characterized: Characterized, noise_free: Callable[[str], SkMTJ],
+    tmp_path: Path, preset: str,
+) -> None:  # fmt: skip
+    quiet = noise_free(preset)
     small, full, session = network(), few(characterized(quiet), 50), session_on(quiet)
     with RunWriter.create(tmp_path / "v.h5", kind="validation", title="", seed=0, settings={}) as run:
         found = validated(replace(session, run=run), small, full)
