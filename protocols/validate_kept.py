@@ -42,6 +42,7 @@ def keep_read(
     stuck: NDArray[np.bool_],
     ohm: Floats,
 ) -> None:
+    """Keep read-back `number` of the tile that lies on `placement`."""
     if session.run is None:
         return
     weight = np.repeat(placement.placed, placement.per_weight)
@@ -61,6 +62,7 @@ def keep_read(
 def keep_tile(
     session: Session, key: Key, first: int, count: int, truly_wrong: int, done: Written, read_j: float
 ) -> None:
+    """Say that all read-backs of a tile are kept: `count` rows from `first` on."""
     if session.run is None:
         return
     session.run.append(

@@ -30,14 +30,11 @@ Restricted = Callable[..., Characterization]
 SCALED = SkMTJ.preset("scaled")
 
 
-def differential(
-    session: Session, small: Network, found: Characterization, tiles: bool = False
-) -> tuple[Floats, Floats]:
+def differential(session: Session, small: Network, found: Characterization) -> tuple[Floats, Floats]:
     encoding = Differential.of(found, small.bits)
-    placements = encoding.placements(small, tiles=tiles)
-    return program(session, small.levels, [Programming(encoding, placements, [ReadBack(found.read)])])[
-        0
-    ].analogue()
+    placements = encoding.placements(small, tiles=False)
+    programming = Programming(encoding, placements, [ReadBack(found.read)])
+    return program(session, small.levels, [programming])[0].analogue()
 
 
 @pytest.mark.parametrize("preset", ["scaled", "lab"])
