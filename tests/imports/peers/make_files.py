@@ -1,9 +1,9 @@
 """Makes the .nir files here with the libraries' own exporters, and what those libraries compute: `make_files.py`.
 
-Made with torch 2.13.0, nir 1.0.8, nirtorch 2.6, snnTorch 1.0.0, Norse 1.1.0, SpikingJelly 2.0.0, Sinabs 3.1.3 (installed
-with --no-deps beside torch; Sinabs needs pbr). NAME.npz: `images` (N, 1, 8, 8) of 0..1, `spikes0`, `spikes1`, ... uint8
-(T, N, ...) of each spiking layer, `logits` (N, 10): what the last layer gives, summed over the T steps. The weights are
-random but for `spikingjelly`, which is trained on half of the digits until nine of ten are right.
+Made with torch 2.13.0, nir 1.0.8, nirtorch 2.6, snnTorch 1.0.0, Norse 1.1.0, SpikingJelly 2.0.0, Sinabs 3.1.3, all
+installed with --no-deps beside torch (Sinabs needs pbr). NAME.npz: `images` (N, 1, 8, 8) of 0..1; `spikes0`, ... uint8
+(T, N, ...) of each spiking layer; `logits` (N, 10): what the last layer gives, summed over the T steps. The weights
+are random but for `spikingjelly`, which is trained on half of the digits.
 """
 
 from __future__ import annotations
@@ -151,7 +151,9 @@ def spikes_of(net: nn.Module, run: Callable[[nn.Module, Tensor], Tensor], x: Ten
     layers = [module for module in net.modules() if isinstance(module, kinds)]
     seen: list[list[Tensor]] = [[] for _ in layers]
     for module, own in zip(layers, seen, strict=True):
-        module.register_forward_hook(lambda _m, _i, out, own=own: own.append(out[0] if isinstance(out, tuple) else out))
+        module.register_forward_hook(
+            lambda _m, _i, out, own=own: own.append(out[0] if isinstance(out, tuple) else out)
+        )
     with torch.no_grad():
         out = {"logits": run(net, x).sum(0).numpy()}
     for i, own in enumerate(seen):
@@ -163,7 +165,12 @@ def spikes_of(net: nn.Module, run: Callable[[nn.Module, Tensor], Tensor], x: Ten
 
 if __name__ == "__main__":
     pixels = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    for name, make in (("snntorch", snntorch), ("norse", norse_), ("spikingjelly", spikingjelly), ("sinabs", sinabs_)):
+    for name, make in (
+        ("snntorch", snntorch),
+        ("norse", norse_),
+        ("spikingjelly", spikingjelly),
+        ("sinabs", sinabs_),
+    ):
         net, graph, run = make()
         nir.write(HERE / f"{name}.nir", graph)
         found = spikes_of(net, run, pixels)
