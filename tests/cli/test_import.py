@@ -17,7 +17,8 @@ READING = import_.Reading(time_steps=6, written_by="spikingjelly")
 @pytest.fixture(scope="module")
 def chip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("chip") / "chip.h5"
-    characterize.execute(device="scaled", out=path, cells=600, sample=64, chip=None, seed=0, overwrite=False)
+    characterize.execute(device="scaled", out=path, cells=600, sample=48,
+                         settings=CharacterizeSettings(confidence=0.1, repeats=2, max_cycles=20))  # fmt: skip
     return path
 
 
