@@ -22,7 +22,7 @@ from quest_lab.layers import Floats, Topology
 from quest_lab.network import Network
 from quest_lab.neurons import LEAK, Neuron
 
-_CLOSE = 1e-5  # leaks and factors are float32 quotients in these files
+_CLOSE = 1e-6  # leaks and factors are quotients of float32 numbers in these files
 
 
 @dataclass(slots=True)
@@ -33,9 +33,7 @@ class _Chain:
     dialect: Dialect
     layers: list[Weights] = field(default_factory=list)
     leaks: list[tuple[Node, float]] = field(default_factory=list)
-    firing: bool = (
-        True  # whether spikes, or the image, arrive here; else the currents of a layer without neurons
-    )
+    firing: bool = True  # whether spikes (or the image) are here; else currents of a layer without neurons
     scale: Array | None = None
     pools: list[tuple[Node, Shape]] = field(default_factory=list)
 
@@ -56,15 +54,15 @@ class _Chain:
         if not self.firing:
             raise node.refuse(f"follows {self.layers[-1].name!r} without neurons between them")
         weight, bias = node.array("weight"), None if node.kind == "Linear" else node.array("bias")
+        if weight.ndim != (4 if node.kind == "Conv2d" else 2):
+            raise node.refuse(f"weight has shape {weight.shape}")
         if node.kind == "Conv2d":
             node.check_convolution()
             self._check_inputs(node, weight.shape[1], 3)
             self._refuse_pools(node)
             if self.scale is not None:
-                weight = (
-                    weight
-                    * _per_channel(node, "the scale before it", self.scale, len(self.scale))[:, None, None]
-                )
+                factors = _per_channel(node, "the scale before it", self.scale, len(self.scale))
+                weight = weight * factors[:, None, None]
             self.shape = (len(weight), *self.shape[1:])
         else:
             self._check_inputs(node, weight.shape[1], 1)
@@ -87,8 +85,8 @@ class _Chain:
             raise node.refuse("follows no layer of weights")
         self._refuse_rest(node)
         theta, r = node.array("v_threshold"), node.array("r")
-        if theta.min() <= 0:
-            raise node.refuse(f"v_threshold={theta.min():g}, must be above 0")
+        if not (theta.min() > 0 and np.all(np.isfinite(theta))):
+            raise node.refuse(f"v_threshold={theta.min():g}, must be finite and above 0")
         leak, gain = 1.0, self.dialect.if_gain(r)
         if node.kind == "LIF":
             leak, gain = self._leak(node), self.dialect.lif_gain(node.array("tau"), r)
