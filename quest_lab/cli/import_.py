@@ -14,8 +14,7 @@ from quest_lab.imports.assemble import Images, Timing
 from quest_lab.imports.nir_network import from_nir
 from quest_lab.imports.quantise import Quantised, quantise
 from quest_lab.imports.state_dict import SUFFIXES, from_state_dict
-from quest_lab.layers import FP32
-from quest_lab.mapping import level_count
+from quest_lab.layers import FP32, top_level
 from quest_lab.network import Network
 from quest_lab.neurons import IF_HARD, Neuron
 from quest_lab.train.data import Dataset, load_dataset
@@ -69,7 +68,7 @@ def execute(
     if out.exists() and not overwrite:
         raise BadInput(f"{out}: exists already (overwrite it with --overwrite)")
     if characterization is not None:
-        default_states(load_characterization(characterization), level_count(bits))
+        default_states(load_characterization(characterization), 2 * top_level(bits) + 1)
     images = load_dataset(dataset, data)
     found = read(file, images, reading)
     made = None if bits == FP32 else quantise(found, bits, alpha)
