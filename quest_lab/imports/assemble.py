@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, Topology
 from quest_lab.network import Floats32, Layer, Network
-from quest_lab.neurons import Neuron
+from quest_lab.neurons import IF_HARD, Neuron
 
 Array = NDArray[Any]
 
@@ -51,8 +51,14 @@ class Timing:
     """How the network runs: `neuron` of all layers, threshold `theta`, `time_steps` an image is shown."""
 
     time_steps: int = 4
-    neuron: Neuron = field(default_factory=Neuron)
+    neuron: Neuron = IF_HARD
     theta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.time_steps < 1:
+            raise BadInput(f"time_steps={self.time_steps}: want at least 1")
+        if not 0 < self.theta < float("inf"):
+            raise BadInput(f"theta={self.theta}: want a finite threshold above 0")
 
 
 def assemble(

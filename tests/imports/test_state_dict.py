@@ -97,6 +97,11 @@ def test_too_few_layers_are_said(tmp_path: Path) -> None:
         _imported(_saved(tmp_path, ".pt", _net()), "4-6M-F")
 
 
+def test_a_threshold_of_zero_is_refused() -> None:
+    with pytest.raises(BadInput, match="theta=0: want a finite threshold above 0"):
+        Timing(theta=0)
+
+
 def test_only_tensors_are_unpickled(tmp_path: Path) -> None:
     torch.save(_net(), tmp_path / "net.pt")
     with pytest.raises(BadInput, match=r"not a readable \.pt file"):
