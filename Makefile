@@ -73,7 +73,7 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "installing quest-lab and its tools into $(VENV): some minutes the first time"
-	$(INSTALL) -e ".[train,dev]"
+	$(INSTALL) -e ".[train,import,dev]"
 	@touch $(VENV)/.installed-demo $@
 
 # The libraries that we compare with. Their dependencies would replace torch.

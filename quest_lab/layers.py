@@ -90,7 +90,8 @@ class Topology:
 
     Written `32-32M-64-64M-A`: channels of each 3x3 convolution (stride 1, padding 1), `M` = 2x2 maximum
     pooling after its neurons, then `A` = spatial average (the default) or `F` = flatten; after `F` quantised
-    linear layers may follow, `L1024`. `text` is spelled out also for a network given by name.
+    linear layers may follow, `L1024`. `F-L128-L64` has no convolution: its encoder is a linear layer of 128
+    outputs. `text` is spelled out also for a network given by name.
     """
 
     text: str
@@ -121,6 +122,14 @@ class Topology:
             sizes.append((height, width))
             height, width = (height // 2, width // 2) if block.pool else (height, width)
         return (*sizes, (height, width))
+
+    @property
+    def encoder_shape(self) -> tuple[int, int, int, int]:
+        """Of the encoder's weights, (c_out, c_in, kh, kw)."""
+        first, (channels, height, width) = self.blocks[0], self.input_shape
+        if first.linear:
+            return first.channels, channels * height * width, 1, 1
+        return first.channels, channels, KERNEL, KERNEL
 
     @property
     def features(self) -> int:
@@ -163,7 +172,7 @@ def parse_blocks(text: str) -> tuple[tuple[Block, ...], bool]:
         end = found[4] or end
         if not found[4]:
             blocks.append(Block(int(found[2]), found[3] == "M", found[1] == "L"))
-    if len(blocks) < 2 or blocks[0].linear:
+    if len(blocks) < 2:
         raise BadInput(f"network {text!r}: want an encoder and at least one quantised layer")
     return tuple(blocks), end == "F"
 

@@ -226,6 +226,8 @@ class Network:
         return self._encoded(self.present(images, first=first))
 
     def _encoded(self, entering: Floats32) -> Spikes:
+        if self.topology.blocks[0].linear:
+            entering = entering.reshape(*entering.shape[:2], -1, 1, 1)
         x = to_last(entering)
         current = sum_floats(x, self.encoder_weight, self.encoder_bias)
         if self.neuron.history:

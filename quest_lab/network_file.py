@@ -2,7 +2,7 @@
 
 attributes   format = "quest-lab-network", version = 2, bits (32: FP32), time_steps, theta, network (spelled out),
              neuron (quest_lab.neurons), encoding (quest_lab.encodings), dataset, classes (names), seed
-encoder_weight (c, channels, 3, 3), encoder_bias (c,), head_weight (classes, features),
+encoder_weight (c, channels, 3, 3) or linear (c, pixels, 1, 1), encoder_bias (c,), head_weight (classes, features),
 head_bias (classes,), mean, std (channels,)   float32
 input_shape  int64 (3,): channels, height, width
 levels/conv2 ...   int8 (c_out, c_in, kh, kw), attribute alpha (float64); conv1 is the encoder; in an FP32
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from quest_lab.encodings import check_encoding
 from quest_lab.errors import BadInput
-from quest_lab.layers import FP32, KERNEL, LayerInfo, Topology, top_level
+from quest_lab.layers import FP32, LayerInfo, Topology, top_level
 from quest_lab.neurons import Neuron
 
 if TYPE_CHECKING:
@@ -164,10 +164,9 @@ def _norm(path: Path, file: Any, info: LayerInfo) -> NDArray[np.float64] | None:
 
 def _check_arrays(path: Path, topology: Topology, arrays: dict[str, NDArray[np.float32]]) -> None:
     channels, classes = topology.input_shape[0], topology.classes
-    first = topology.blocks[0].channels
     want: dict[str, tuple[int, ...]] = {
-        "encoder_weight": (first, channels, KERNEL, KERNEL),
-        "encoder_bias": (first,),
+        "encoder_weight": topology.encoder_shape,
+        "encoder_bias": topology.encoder_shape[:1],
         "head_weight": (classes, topology.features),
         "head_bias": (classes,),
         "mean": (channels,),

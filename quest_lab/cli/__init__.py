@@ -1,6 +1,6 @@
 """The command line `quest-lab`; a command's body is `run` in quest_lab/cli/<command>.py, loaded when called.
 
-Commands hand files to each other, never global state: characterize, energy, train, replay, validate, report.
+Commands hand files to each other, never global state: characterize, energy, train, import, replay, validate, report.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from quest_lab.cli.bench import bench_app
 from quest_lab.cli.frame import debug_first, exit_on_failure, printable_everywhere
 from quest_lab.encodings import ENCODINGS
 from quest_lab.examples import PRESETS, example_benches
+from quest_lab.imports.dialects import DIALECTS
 from quest_lab.layers import NETWORKS
 from quest_lab.neurons import NEURONS
 from quest_lab.train.config import TrainConfig
@@ -76,6 +77,14 @@ def _states(text: str | None) -> tuple[int, ...] | None:
     if states and (min(states) < 0 or len(set(states)) != len(states)):
         raise typer.BadParameter(f"{text!r}: want different states, 0 or above")
     return states
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """`0.5` or `0.4,0.5,0.6` as numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: want numbers separated by commas, like 0.4,0.5,0.6") from None
 
 
 def _positive(value: float) -> float:
@@ -450,6 +459,78 @@ def validate_command(
         resume=resume,
         overwrite=overwrite,
         options=BenchOptions(hardware, log_wire or None, recover, dry_run),
+    )
+
+
+@command("import", "net.nir --written-by snntorch --out weights.h5 --bits 2 --time-steps 8")
+def import_command(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A NIR graph (.nir) or a state dict (.pt, .safetensors, .npz)."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Weights file to write.", metavar="WEIGHTS.h5")],
+    dataset: Annotated[DatasetName, typer.Option(help="Images it was trained on.")] = DatasetName.DIGITS,
+    data: Data = None,
+    bits: Annotated[
+        int, typer.Option(help="Bits of weights and membranes, 2 to 8; 32: FP32.")
+    ] = TRAINING.bits,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Weight of the top level in all layers; default: of the least squared error."),
+    ] = None,
+    time_steps: Annotated[int, typer.Option(min=1, help="Steps an image is shown.")] = TRAINING.time_steps,
+    neuron: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(NEURONS)}; default: if-hard, or as a NIR graph says, reset to 0."),
+    ] = None,
+    written_by: Annotated[
+        str | None, typer.Option(help=f"What wrote the NIR graph: {', '.join(DIALECTS)}; default nir.")
+    ] = None,
+    dt: Annotated[float | None, typer.Option(help="Time step of a NIR graph, if not its library's.")] = None,
+    network: Annotated[str | None, typer.Option(help="Topology of a state dict, as of `train`.")] = None,
+    theta: Annotated[
+        float | None, typer.Option(help="Threshold of a state dict's neurons; default 1.")
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", help="A layer's tensors in a state dict, like conv1=features.0; repeat for all."
+        ),
+    ] = None,
+    mean: Annotated[
+        str,
+        typer.Option(help="What was taken from pixels of 0..1, like 0.5 or 0.4,0.5,0.6.", callback=_numbers),
+    ] = "0",
+    std: Annotated[str, typer.Option(help="What they were then divided by.", callback=_numbers)] = "1",
+    characterization: Annotated[
+        Path | None,
+        typer.Option(help="Run file of `characterize`: must have a state for each level.", metavar="RUN.h5"),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Read a network trained elsewhere, rounded to levels of cells."""
+    from quest_lab.cli.import_ import Reading, run
+
+    run(
+        file=file,
+        out=out,
+        dataset=dataset.value,
+        data=data,
+        bits=bits,
+        alpha=alpha,
+        characterization=characterization,
+        reading=Reading(
+            time_steps,
+            neuron,
+            written_by,
+            dt,
+            network,
+            theta,
+            tuple(names or ()),
+            tuple(map(float, mean)),
+            tuple(map(float, std)),
+        ),
+        overwrite=overwrite,
     )
 
 

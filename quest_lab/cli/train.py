@@ -71,8 +71,8 @@ def execute(
     *,
     out: Path,
     config: TrainConfig,
-    data: Path | None,
-    overwrite: bool,
+    data: Path | None = None,
+    overwrite: bool = False,
     options: Options = PLAIN,
     chip: _Chip | None = None,
 ) -> TrainResult:

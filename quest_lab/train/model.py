@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from quest_lab.encodings import DIRECT, spike_train
 from quest_lab.errors import BadInput, Diverged
-from quest_lab.layers import FP32, KERNEL, Counts, LayerInfo, Levels, Topology, top_level
+from quest_lab.layers import FP32, Counts, LayerInfo, Levels, Topology, top_level
 from quest_lab.network import Layer, Network, as_floats
 from quest_lab.neurons import Neuron, level_scale, sum_limit
 from quest_lab.train.config import TrainConfig
@@ -152,10 +152,10 @@ class SpikingVGG(nn.Module):
         super().__init__()
         self.topology, self.config = topology, config
         self.neuron = Neuron.parse(config.neuron)
-        first = topology.blocks[0].channels
+        first = topology.encoder_shape[0]
         self.register_buffer("mean", torch.from_numpy(mean).reshape(-1, 1, 1))
         self.register_buffer("std", torch.from_numpy(std).reshape(-1, 1, 1))
-        self.encoder_weight = nn.Parameter(_kaiming((first, topology.input_shape[0], KERNEL, KERNEL), rng))
+        self.encoder_weight = nn.Parameter(_kaiming(topology.encoder_shape, rng))
         self.encoder_bias = nn.Parameter(torch.zeros(first))
         self.encoder_norm = Norm(first) if config.batch_norm else None
         self.convs = nn.ModuleList(SpikingLayer(info, config, rng) for info in topology.layers())
@@ -186,6 +186,8 @@ class SpikingVGG(nn.Module):
         """Currents (T, B, c, h, w) of the encoder's neurons; (1, B, ...) of images, the same at every step."""
         if entering.ndim == 4:
             entering = ((entering - self.get_buffer("mean")) / self.get_buffer("std"))[None]
+        if self.topology.blocks[0].linear:
+            entering = entering.flatten(2)[..., None, None]
         current = _convolve(entering, self.encoder_weight, self.encoder_bias)
         return current if self.encoder_norm is None else self.encoder_norm(current)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from quest_lab import cmos
 from quest_lab.energy import activation_energy, update_energy
-from quest_lab.layers import KERNEL, Floats, LayerInfo, Topology, layer_table
+from quest_lab.layers import Floats, LayerInfo, Topology, layer_table
 from quest_lab.mapping import Pattern
 from quest_lab.ranking import Prices, spend
 from quest_lab.schema import Field, Result
@@ -45,9 +45,8 @@ def energies(prices: Prices, history: Sequence[Epoch]) -> Energies:
 
 
 def first_macs(topology: Topology) -> float:
-    """Multiply-accumulates of the encoder's convolution of one image."""
-    shape = (topology.blocks[0].channels, topology.input_shape[0], KERNEL, KERNEL)
-    return float(layer_table([("encoder", shape, topology.sizes()[0])])[0].macs)
+    """Multiply-accumulates of the encoder on one image."""
+    return float(layer_table([("encoder", topology.encoder_shape, topology.sizes()[0])])[0].macs)
 
 
 def compare(epoch: Epoch, layers: Sequence[LayerInfo], encoder_macs: float) -> tuple[cmos.Way, ...]:

@@ -53,6 +53,16 @@ def test_the_integer_network_fires_every_spike_of_the_training_graph(
     assert done.agreement.layer_spikes > 1000
 
 
+def test_a_network_without_convolutions_is_the_same_in_both(tmp_path: Path, digits: Dataset) -> None:
+    """Its encoder is a linear layer of all pixels."""
+    done = _train(tmp_path, digits, replace(SMALL, network="F-L40-L24", epochs=6))
+    network = Network.load(done.weights)
+    assert done.agreement.exact
+    assert network.encoder_weight.shape == (40, 64, 1, 1)
+    assert [(info.name, info.shape) for info in network.infos] == [("fc2", (24, 40, 1, 1))]
+    assert done.test_accuracy > 0.5
+
+
 @pytest.mark.parametrize("encoding", ["rate", "latency"])
 def test_encoded_images_give_the_same_spikes_in_both(tmp_path: Path, digits: Dataset, encoding: str) -> None:
     done = _train(tmp_path, digits, replace(SMALL, encoding=encoding, epochs=2))

@@ -1,0 +1,147 @@
+"""A NIR file as a chain of nodes, and what each node means for one of our layers.
+
+NIR: Pedersen et al., Nat. Commun. 15, 8122 (2024). A file is HDF5 and read by the package `nir` (extra `import`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.errors import BadInput
+from quest_lab.layers import KERNEL
+
+Array = NDArray[Any]
+Shape: TypeAlias = tuple[int, ...]
+
+_REFUSED = {
+    "CubaLIF": "its synapse keeps a current that decays from step to step; cells have membranes only",
+    "CubaLI": "its synapse keeps a current that decays from step to step; cells have membranes only",
+    "LI": "a leaky readout weighs the time steps; the head here adds all steps alike (drop the LI before exporting)",
+    "I": "export the layer before it alone: the head here adds its currents over all time steps",
+    "NIRGraph": "a graph inside the graph (recurrence); spikes can only go forward here",
+    "Conv1d": "want Conv2d",
+    "Delay": "spikes arrive in the step in which they are fired",
+    "Threshold": "it has no membrane; want IF or LIF",
+}
+KNOWN = (
+    "Input",
+    "Output",
+    "Conv2d",
+    "Linear",
+    "Affine",
+    "IF",
+    "LIF",
+    "Scale",
+    "Flatten",
+    "SumPool2d",
+    "AvgPool2d",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of a chain: its name in the file, its kind as NIR calls it, and its parameters."""
+
+    name: str
+    kind: str
+    values: Any
+
+    def refuse(self, reason: str) -> BadInput:
+        """The error that names this node and the reason."""
+        return BadInput(f"node {self.name!r} ({self.kind}): {reason}")
+
+    def array(self, name: str) -> Array:
+        """A parameter as an array, finite unless it is a time constant. Raises BadInput."""
+        values = np.asarray(getattr(self.values, name))
+        if values.dtype.kind not in "fiu" or np.any(np.isnan(values)):
+            raise self.refuse(f"{name} holds no numbers ({values.dtype})")
+        return values
+
+    def pair(self, name: str) -> tuple[int, int]:
+        """A parameter for rows and columns."""
+        values = np.broadcast_to(self.array(name), 2)
+        return int(values[0]), int(values[1])
+
+    def check_convolution(self) -> None:
+        """Raise BadInput unless it is one of 3x3, stride 1, padding 1, all channels together."""
+        padding = self.values.padding
+        if not isinstance(padding, str | bytes):
+            padding = self.pair("padding")
+        found = {
+            "kernel": self.array("weight").shape[2:],
+            "stride": self.pair("stride"),
+            "dilation": self.pair("dilation"),
+            "groups": int(self.values.groups),
+        }
+        want = {"kernel": (KERNEL, KERNEL), "stride": (1, 1), "dilation": (1, 1), "groups": 1}
+        wrong = [f"{name} {found[name]}, want {want[name]}" for name in want if found[name] != want[name]]
+        if padding not in ((KERNEL // 2, KERNEL // 2), "same", b"same"):
+            wrong.append(f"padding {padding}, want {(KERNEL // 2, KERNEL // 2)}")
+        if wrong:
+            raise self.refuse("; ".join(wrong))
+
+
+def read_chain(path: Path) -> tuple[Shape, list[Node]]:
+    """The shape of the input without batch, and the nodes between input and output, in order.
+
+    Raises BadInput: missing, foreign, `nir` not installed, branches, loops, nodes that cells cannot do.
+    """
+    graph = _read(path)
+    nodes = {name: Node(name, type(node).__name__, node) for name, node in graph.nodes.items()}
+    for node in nodes.values():
+        if node.kind in _REFUSED:
+            raise node.refuse(_REFUSED[node.kind])
+        if node.kind not in KNOWN:
+            raise node.refuse(f"want {', '.join(KNOWN)}")
+    names = _in_order(nodes, [(str(a), str(b)) for a, b in graph.edges])
+    return _input_shape(nodes[names[0]]), [nodes[name] for name in names[1:-1]]
+
+
+def _read(path: Path) -> Any:
+    try:
+        import nir
+    except ImportError:
+        raise BadInput("reading NIR needs the package nir: pip install 'quest-lab[import]'") from None
+    if not path.is_file():
+        raise BadInput("no such file")
+    try:
+        return nir.read(path, type_check=False)  # Norse writes shapes with a batch, which the check refuses
+    except Exception as error:  # it raises whatever h5py, numpy and its own asserts raise
+        raise BadInput(f"not a NIR file that nir {nir.version} reads ({error})") from error
+
+
+def _in_order(nodes: dict[str, Node], edges: list[tuple[str, str]]) -> list[str]:
+    """Names from input to output. Raises BadInput where the graph is no chain."""
+    starts = [node for node in nodes.values() if node.kind == "Input"]
+    if len(starts) != 1:
+        raise BadInput(f"graph: {len(starts)} inputs, want 1")
+    names = [starts[0].name]
+    while nodes[names[-1]].kind != "Output":
+        here = nodes[names[-1]]
+        following = [b for a, b in edges if a == here.name]
+        if len(following) != 1:
+            raise here.refuse(f"leads to {len(following)} nodes {following}; want 1, a chain of layers")
+        if following[0] in names:
+            raise here.refuse(f"leads back to {following[0]!r} (recurrence); spikes can only go forward here")
+        names += following
+    left = sorted(set(nodes) - set(names))
+    if left:
+        raise nodes[left[0]].refuse("is not on the way from input to output")
+    return names
+
+
+def _input_shape(node: Node) -> Shape:
+    """(channels, height, width) or (inputs,); one image of a batch."""
+    found = node.values.input_type["input"]
+    if found is None:
+        raise node.refuse("has no shape; export with an input of known shape")
+    shape = tuple(int(n) for n in np.ravel(found))
+    shape = shape[1:] if len(shape) in (2, 4) and shape[0] == 1 else shape
+    if len(shape) not in (1, 3) or min(shape) < 1:
+        raise node.refuse(f"shape {shape}, want (channels, height, width) or (inputs,)")
+    return shape

@@ -1,0 +1,156 @@
+"""NIR graphs that four libraries wrote: the spikes are those the libraries fired themselves (peers/make_files.py)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+
+from quest_lab.errors import BadInput
+from quest_lab.imports.assemble import Images
+from quest_lab.imports.nir_network import from_nir
+from quest_lab.network import Network
+
+PEERS = Path(__file__).parent / "peers"
+DIGITS = Images("digits", (1, 8, 8), tuple("0123456789"))
+WRITTEN = {"snntorch": "lif-hard", "norse": "lif-hard", "spikingjelly": "lif-hard", "sinabs": "if-soft"}
+
+
+@pytest.mark.parametrize("library", WRITTEN)
+def test_every_spike_is_the_one_the_library_fired(library: str) -> None:
+    """No spike of thousands differs; outputs agree to a few float32 roundings of their sums."""
+    network = from_nir(
+        PEERS / f"{library}.nir", DIGITS, time_steps=6, written_by=library, neuron=WRITTEN[library]
+    )
+    theirs = np.load(PEERS / f"{library}.npz")
+    encoded = network.encode(theirs["images"])
+    ours = [encoded, *network.layer_spikes(encoded)]
+    assert len(ours) == sum(name.startswith("spikes") for name in theirs)
+    for i, spikes in enumerate(ours):
+        want = theirs[f"spikes{i}"]
+        assert np.array_equal(spikes.reshape(want.shape), want)
+        assert 0.1 < want.mean() < 0.7
+    assert network.propagate(encoded).logits == pytest.approx(theirs["logits"], abs=1e-4)
+
+
+def _graph(*nodes: Any) -> nir.NIRGraph:
+    """Nodes on 6 inputs, in a row."""
+    names = ["input", *(f"n{i}" for i in range(len(nodes))), "output"]
+    ends = nir.Input(np.array([6])), nir.Output(np.array([2]))
+    every = dict(zip(names, (ends[0], *nodes, ends[1]), strict=True))
+    return nir.NIRGraph(every, list(pairwise(names)), type_check=False)
+
+
+def _neurons(n: int, **other: Any) -> nir.LIF:
+    """snnTorch's neurons with beta = 1/2, threshold 1."""
+    same = {"tau": 2e-4, "r": 2.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0} | other
+    return nir.LIF(**{name: np.full(n, value) for name, value in same.items()})
+
+
+def _linear(outputs: int, inputs: int, seed: int = 0) -> nir.Linear:
+    return nir.Linear(np.random.default_rng(seed).normal(0.4, 1, (outputs, inputs)).astype(np.float32))
+
+
+SIX = Images("six pixels", (6, 1, 1), ("a", "b"))
+PLAIN = (_linear(5, 6), _neurons(5), _linear(4, 5, 1), _neurons(4), _linear(2, 4, 2))
+
+
+def _imported(folder: Path, *nodes: Any, **options: Any) -> Network:
+    nir.write(folder / "net.nir", _graph(*nodes))
+    return from_nir(folder / "net.nir", SIX, **options)
+
+
+def _spikes(network: Network) -> Any:
+    encoded = network.encode(np.random.default_rng(3).random((50, 6, 1, 1)).astype(np.float32))
+    return network.layer_spikes(encoded)[0]
+
+
+def test_a_threshold_and_a_scale_fold_into_the_weights(tmp_path: Path) -> None:
+    """Weights times two, a scale of one half, threshold and current times three: the same spikes."""
+    plain = _imported(tmp_path, *PLAIN)
+    double = nir.Linear(2 * PLAIN[2].weight)
+    rest = nir.Scale(np.full(4, 0.5)), _neurons(4, v_threshold=3.0, r=6.0), PLAIN[4]
+    scaled = _imported(tmp_path, *PLAIN[:2], double, *rest)
+    assert np.array_equal(_spikes(scaled), _spikes(plain))
+    assert 0.1 < _spikes(plain).mean() < 0.9
+
+
+def test_spikes_scaled_before_a_layer_are_its_weights_scaled(tmp_path: Path) -> None:
+    factors = np.array([1, 2, 3, 4, 5], np.float32)
+    network = _imported(tmp_path, *PLAIN[:2], nir.Scale(factors), *PLAIN[2:])
+    assert network.layers[0].weights[:, :, 0, 0] == pytest.approx(PLAIN[2].weight * factors)
+
+
+def test_an_infinite_tau_is_a_membrane_without_leak(tmp_path: Path) -> None:
+    """snnTorch writes beta = 1 as tau = R = inf."""
+    endless = {"tau": np.inf, "r": np.inf}
+    network = _imported(
+        tmp_path, PLAIN[0], _neurons(5, **endless), PLAIN[2], _neurons(4, **endless), PLAIN[4]
+    )
+    assert str(network.neuron) == "if-hard"
+    assert np.array_equal(network.layers[0].weights[:, :, 0, 0], PLAIN[2].weight)
+
+
+CUBA = nir.CubaLIF(*(np.full(4, 1e-3) for _ in range(4)), np.ones(4))
+REFUSED = {
+    "a bias": (2, nir.Affine(PLAIN[2].weight, np.full(4, 0.25, np.float32)), r"n2: a bias of up to 0\.25"),
+    "another leak": (3, _neurons(4, tau=1e-3, r=10.0), r"'n3' \(LIF\): a step leaves 0\.9 of the membrane"),
+    "a rest": (3, _neurons(4, v_reset=-1.0), r"'n3' \(LIF\): v_reset=-1"),
+    "a synapse": (3, CUBA, r"'n3' \(CubaLIF\): its synapse"),
+    "two leaks": (3, _neurons(4, tau=np.inf, r=np.inf), r"'n3' \(LIF\): leak 1, that of 'n1' is 0\.5"),
+    "no neurons": (1, nir.Scale(np.ones(5)), r"'n2' \(Linear\): follows 'n0' without neurons"),
+    "a readout": (4, nir.LI(*(np.ones(4) for _ in range(3))), r"'n4' \(LI\): a leaky readout"),
+    "no threshold": (1, _neurons(5, v_threshold=0.0), r"'n1' \(LIF\): v_threshold=0"),
+    "other inputs": (2, _linear(4, 7), r"'n2' \(Linear\): takes 7 inputs, but 5 arrive"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cells_cannot_do_is_refused_by_node_and_reason(tmp_path: Path, case: str) -> None:
+    at, node, message = REFUSED[case]
+    with pytest.raises(BadInput, match=message):
+        _imported(tmp_path, *PLAIN[:at], node, *PLAIN[at + 1 :])
+
+
+def test_a_loop_is_refused(tmp_path: Path) -> None:
+    graph = _graph(*PLAIN)
+    graph.edges.append(("n3", "n2"))
+    nir.write(tmp_path / "net.nir", graph)
+    with pytest.raises(BadInput, match=r"'n3' \(LIF\): leads to 2 nodes"):
+        from_nir(tmp_path / "net.nir", SIX)
+
+
+def test_a_pooling_before_a_convolution_is_refused(tmp_path: Path) -> None:
+    def conv(channels: int) -> nir.Conv2d:
+        return nir.Conv2d((8, 8), np.ones((4, channels, 3, 3)), 1, 1, 1, 1, np.zeros(4))
+
+    neurons = nir.IF(np.full((4, 8, 8), 1e4), np.ones((4, 8, 8)))
+    nodes = conv(1), neurons, nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])), conv(4)
+    graph = _graph(*nodes)
+    graph.nodes["input"] = nir.Input(np.array([1, 8, 8]))
+    nir.write(tmp_path / "net.nir", graph)
+    with pytest.raises(BadInput, match=r"'n2' \(SumPool2d\): leads to 'n3': sums of spikes are no spikes"):
+        from_nir(tmp_path / "net.nir", DIGITS)
+
+
+def test_a_soft_reset_after_the_leak_is_refused() -> None:
+    with pytest.raises(BadInput, match="snnTorch takes the threshold off one step later"):
+        from_nir(PEERS / "snntorch.nir", DIGITS, written_by="snntorch", neuron="lif-soft")
+
+
+def test_images_of_another_shape_are_refused() -> None:
+    with pytest.raises(
+        BadInput, match=r"takes inputs of shape \(64,\), but images of 'digits' are \(1, 9, 9\)"
+    ):
+        from_nir(PEERS / "norse.nir", replace(DIGITS, shape=(1, 9, 9)), written_by="norse")
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.nir").write_bytes(b"no HDF5")
+    with pytest.raises(BadInput, match="not a NIR file"):
+        from_nir(tmp_path / "net.nir", DIGITS)
