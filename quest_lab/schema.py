@@ -220,7 +220,9 @@ _LOOP = Table(
             "resets", "i8", "", "resets given: of single cells, or of whole domains where the scope is array"
         ),
         Column("spent_energy_j", "f8", "J", "write energy spent: pulses and resets of single cells"),
-        Column("verify_energy_j", "f8", "J", "energy of verify reads, and once an epoch of a read of all cells"),
+        Column(
+            "verify_energy_j", "f8", "J", "energy of verify reads, and once an epoch of a read of all cells"
+        ),
         Column("field_energy_j", "f8", "J", "energy of reset fields"),
         Column("resume_energy_j", "f8", "J", "spent before by a write that was cut off"),
         Column("diverged", "i8", "", "weights whose cell, as last read, does not hold what was asked for"),

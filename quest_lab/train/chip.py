@@ -55,15 +55,15 @@ class Past:
         return cls({name: [] for name in COLUMNS}, np.zeros(cells, np.int64), 0.0)
 
     @classmethod
-    def of(cls, path: Path, found: Characterization, cells: int) -> Self:
-        """Of the run file at `path`, for a chip of that many cells. Raises BadInput: no such run."""
+    def of(cls, path: Path, found: Characterization) -> Self:
+        """From the run file at `path`. Raises BadInput: no such run."""
         with open_run(path) as run:
             if run.kind != KIND:
                 raise BadInput(f"{run.path}: is a run of kind {run.kind!r}, not {KIND!r}")
             table = run.columns("loop_steps", COLUMNS)
             rows = {name: table[name].tolist() for name in COLUMNS}
             begin = int(rows["calls"][-1]) if rows["calls"] else 0
-            return cls(rows, _pulses(run, found, cells), _spent_j(run, found, begin))
+            return cls(rows, _pulses(run, found), _spent_j(run, found, begin))
 
 
 class ChipWeights:
@@ -94,13 +94,13 @@ class ChipWeights:
 
     def write(self, levels: Levels, *, step: int, read_all: bool) -> Levels:
         """As quest_lab.train.config.WeightCells asks. Raises Interrupted between two pulses, DeviceError."""
+        if levels.size != self._placement.weights:
+            raise BadInput(f"{levels.size} weights for a placement of {self._placement.weights}")
         first = self._asked is None
         rows = np.arange(levels.size) if self._asked is None else np.flatnonzero(levels != self._asked)
         if first:
             self._session.progress("load all weights", 0, 1)
-        done = self._programmer.write(
-            self._placement.cells_of(rows), to_states(levels[rows], self.pattern)
-        )
+        done = self._programmer.write(self._placement.cells_of(rows), to_states(levels[rows], self.pattern))
         self._asked = levels.copy()
         self._note(rows, done)
         if read_all:
@@ -184,9 +184,9 @@ def _over_steps(rows: dict[str, list[float]]) -> Result:
     return Result("loop", fields, title="Training in the loop", signal="diverged", axes=("step",))
 
 
-def _pulses(run: Run, found: Characterization, cells: int) -> NDArray[np.int64]:
+def _pulses(run: Run, found: Characterization) -> NDArray[np.int64]:
     """Pulses, and resets of its own, of each cell of the chip in the whole file."""
-    calls = run.columns("calls", ("kind", "op", "count"))
+    calls, cells = run.columns("calls", ("kind", "op", "count")), int(run.settings["cells"])
     given = calls["kind"] == Kind.APPLY
     own = np.ones(given.sum(), bool)
     if found.reset_scope is Scope.ARRAY:

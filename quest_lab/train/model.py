@@ -250,9 +250,9 @@ class SpikingVGG(nn.Module):
     @torch.no_grad()
     def hold(self, levels: Levels) -> None:
         """From now on forward passes and `export` use these levels, flat as `levels` gives them: the cells'."""
-        parts = torch.from_numpy(levels).split([layer.weight.numel() for layer in self._layers()])
-        for layer, part in zip(self._layers(), parts, strict=True):
-            layer.cells = part.reshape(layer.weight.shape).to(layer.weight)
+        for info, layer in zip(self.topology.layers(), self._layers(), strict=True):
+            own = torch.from_numpy(levels[info.offset : info.offset + info.size])
+            layer.cells = own.reshape(info.shape).to(layer.weight)
 
     def _layers(self) -> list[SpikingLayer]:
         return [layer for layer in self.convs if isinstance(layer, SpikingLayer)]

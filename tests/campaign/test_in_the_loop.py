@@ -1,4 +1,4 @@
-"""Training in the loop against programming afterwards: threshold spread, stuck cells, precisions; VGG6-sized weights."""
+"""Training in the loop against programming afterwards, over threshold spread, stuck cells and precision."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ WEIGHTS, SPARE = 64512, 512  # at 20 % spread some cells never answer, and no we
 WIDE = CharacterizeSettings(start_v=0.1, stop_v=1.4, step_v=0.02)
 WAYS = ("ideal", "open loop", "closed loop", "in the loop")
 ABOUT = (
-    "Scikit-learn's digits, 450 held-out images, network and recipe of the demo (20 epochs), 64 512 weights, one cell "
-    "each, decoded: 3 bits on all seven states, 2 bits on 0, 3, 6. Preset `scaled` (assumed parameters) with the threshold "
-    "spread `d_cell`; a seed is that of the training and, plus 100, of the chip, which is characterised first. Then the "
-    "stuck share of the cells that hold weights takes random states and stays there: neither characterisation nor "
-    "placement know of it. Ideal: trained in software. Open loop: that network, a reset and one set pulse a cell. "
+    "Scikit-learn's digits, 450 held-out images, network and recipe of the demo (20 epochs), 64 512 weights, one "
+    "cell each, decoded: 3 bits on all seven states, 2 bits on 0, 3, 6. Preset `scaled` (assumed parameters) with "
+    "the threshold spread `d_cell`; a seed is that of the training and, plus 100, of the chip, which is "
+    "characterised first. Then the stuck share of the cells that hold weights takes random states and stays there: "
+    "neither characterisation nor placement know of it. Ideal: trained in software. Open loop: that network, a "
+    "reset and one set pulse a cell. "
     "Closed loop: that network, program and verify. In the loop: trained on the cells, closed loop, from the same "
     "start; accuracy of all cells as read at the end."
 )
@@ -121,7 +122,13 @@ def stick(session: Session, full: Characterization, share: float, seed: int) -> 
 
 
 def measured(
-    session: Session, full: Characterization, point: Point, seed: int, ideal: Network, digits: Dataset, folder: Path
+    session: Session,
+    full: Characterization,
+    point: Point,
+    seed: int,
+    ideal: Network,
+    digits: Dataset,
+    folder: Path,
 ) -> Found:
     found, pattern = full.restrict(STATES[point.bits]), tuple(range(level_count(point.bits)))
     accuracy = [ideal.accuracy(digits.test_images, digits.test_labels)]
@@ -151,12 +158,19 @@ def test_in_the_loop_recovers_half_of_what_open_loop_loses(
     table = np.array([f.accuracy for f in found])
     rows = [f"| {way} | " + " | ".join(f"{100 * v:.2f} %" for v in (*table[:, i], table[:, i].mean()))
             + f" | {100 * _error(table[:, i]):.2f} % |" for i, way in enumerate(WAYS)]  # fmt: skip
-    head = ["| | " + " | ".join(f"seed {s}" for s in seeds) + " | mean | standard error |", "|---|" + "---|" * 7]
+    head = [
+        "| | " + " | ".join(f"seed {s}" for s in seeds) + " | mean | standard error |",
+        "|---|" + "---|" * 7,
+    ]
     said = (
         f"Threshold spread 10 %, 2 % stuck cells, 3 bits. Recovered by training in the loop of what open-loop "
         f"programming loses: {100 * _recovered(table):.0f} %."
     )
-    publish("in-the-loop", "Training in the loop: digits", "\n\n".join([ABOUT, said, "\n".join([*head, *rows]), _wear(found)]))
+    publish(
+        "in-the-loop",
+        "Training in the loop: digits",
+        "\n\n".join([ABOUT, said, "\n".join([*head, *rows]), _wear(found)]),
+    )
     assert _recovered(table) >= 0.5
 
 
@@ -168,10 +182,12 @@ def test_over_spread_stuck_cells_and_precision(
     found = {point: [measure(point, seed) for seed in seeds] for point in points}
     rows = [_row(point, found[point]) for point in points]
     head = "| bits | d_cell | stuck | " + " | ".join(WAYS) + " | recovered | wrong cells | pulses a cell |"
-    text = [ABOUT, f"Means over seeds 0 to {seeds[-1]} with their standard errors. Recovered: what training in the loop "
-            "regains of the accuracy that open loop loses; not given where that is below 0.5 %.",
+    text = [ABOUT, f"Means over seeds 0 to {seeds[-1]} with their standard errors. Recovered: what training in the "
+            "loop regains of the accuracy that open loop loses; not given where that is below 0.5 %.",
             "\n".join([head, "|---|" + "---|" * 9, *rows])]  # fmt: skip
-    publish("in-the-loop-grid", "Training in the loop over spread, stuck cells and precision", "\n\n".join(text))
+    publish(
+        "in-the-loop-grid", "Training in the loop over spread, stuck cells and precision", "\n\n".join(text)
+    )
     for point in points:
         table = np.array([f.accuracy for f in found[point]]).mean(axis=0)
         assert table[3] >= min(table[1], table[0] - 0.01), point
@@ -202,8 +218,8 @@ def _wear(found: Sequence[Found]) -> str:
     return (
         f"In the loop, a training of 840 steps asked each weight for {mean['writes']:.1f} writes and gave its cell "
         f"{mean['pulses']:.1f} pulses in the mean, {max(f.most_pulses for f in found)} at most (a stuck cell is tried "
-        f"until the policy gives up, at every write); {100 * mean['wrong']:.2f} % of the weights did not hold at the end "
-        "what was asked for."
+        f"until the policy gives up, at every write); {100 * mean['wrong']:.2f} % of the weights did not hold at "
+        "the end what was asked for."
     )
 
 
@@ -215,20 +231,23 @@ def test_vgg6_sized_weights(tmp_path: Path, publish: Callable[[str, str, str], N
     labels = np.arange(len(images)) % 10
     one = np.ones(3, np.float32)
     data = Dataset("noise", tuple("0123456789"), images, labels, images[:20], labels[:20], one / 2, one / 4)
-    with open_bench("scaled", cells=weights, run=tmp_path / "cells.h5", kind=KIND) as session:
-        everyone, began = np.arange(weights), time.monotonic()
+    with open_bench("scaled", cells=weights + SPARE, run=tmp_path / "cells.h5", kind=KIND) as session:
+        everyone, began = np.arange(weights + SPARE), time.monotonic()
         found = characterize(session, everyone, everyone[:: weights // 256])[0].restrict((0, 3, 6))
         characterised, spent = time.monotonic() - began, []
-        cells = _Timed(ChipWeights(session, found, Placement.on(found, found.cells.size), 2), spent)
+        cells = _Timed(ChipWeights(session, found, Placement.on(found, weights), 2), spent)
         began = time.monotonic()
         train(config, weights=tmp_path / "w.h5", schedule=tmp_path / "s.h5", dataset=data, cells=cells)
         whole = time.monotonic() - began
     rows = cells.chip.past.rows
-    table = ["| write after step | weights written | did not end there | pulses | wrong afterwards | seconds |", "|---|" + "---|" * 5]
+    table = [
+        "| write after step | weights written | did not end there | pulses | wrong afterwards | seconds |",
+        "|---|" + "---|" * 5,
+    ]
     table += [f"| {rows['step'][i]} | {rows['writes_intended'][i]} | {rows['writes_wrong'][i]} | {rows['pulses'][i]} | "
               f"{rows['diverged'][i]} | {spent[i]:.2f} |" for i in range(steps + 1)]  # fmt: skip
     about = (
-        f"Network `vgg6`, {weights} weights on as many simulated cells (preset `scaled`, default spread), 2 bits, {steps} "
+        f"Network `vgg6`, {weights} weights on simulated cells (preset `scaled`, default spread), 2 bits, {steps} "
         f"steps of {batch} noise images, everything recorded. Characterisation of all cells: {characterised:.0f} s; "
         f"training with reads, evaluation and files: {whole:.0f} s on one thread of a machine that others used too."
     )
@@ -242,7 +261,9 @@ class _Timed:
     chip: ChipWeights
     seconds: list[float]
 
-    def write(self, levels: np.ndarray[tuple[int, ...], np.dtype[np.int8]], *, step: int, read_all: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
+    def write(
+        self, levels: np.ndarray[tuple[int, ...], np.dtype[np.int8]], *, step: int, read_all: bool
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
         began = time.monotonic()
         held = self.chip.write(levels, step=step, read_all=read_all)
         self.seconds.append(time.monotonic() - began)
