@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization
 from quest_lab.clock import VirtualClock
+from quest_lab.device import Cells
+from quest_lab.layers import Levels, Topology
 from quest_lab.mapping import level_count
 from quest_lab.network import Network
 from quest_lab.placement import Placement
@@ -25,7 +28,7 @@ from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.skmtj import SkMTJ
 from quest_lab.train.chip import KIND, ChipWeights
-from quest_lab.train.config import TrainConfig, recipe
+from quest_lab.train.config import TrainConfig, TrainResult, recipe
 from quest_lab.train.data import Dataset, load_dataset
 from quest_lab.train.loop import train
 from quest_lab.write import Programmer
@@ -35,22 +38,23 @@ pytestmark = pytest.mark.campaign
 STATES = {2: (0, 3, 6), 3: (0, 1, 2, 3, 4, 5, 6)}
 SPREADS = (0.0, 0.05, 0.10, 0.20)
 STUCK = (0.0, 0.02, 0.05)
-WEIGHTS, SPARE = 64512, 512  # at 20 % spread some cells never answer, and no weight is placed on them
+SPARE = 512  # cells: at 20 % spread some never answer, and no weight is placed on them
 WIDE = CharacterizeSettings(start_v=0.1, stop_v=1.4, step_v=0.02)
 WAYS = ("ideal", "open loop", "closed loop", "in the loop")
+SMALL = TrainConfig(network="16-16M-32M-32-F", batch_size=64)
 ABOUT = (
-    "Scikit-learn's digits, 450 held-out images, network and recipe of the demo (20 epochs), 64 512 weights, one "
-    "cell each, decoded: 3 bits on all seven states, 2 bits on 0, 3, 6. Preset `scaled` (assumed parameters) with "
+    "Scikit-learn's digits, 450 held-out images, {network}, {epochs} epochs in batches of {batch}: {weights} weights, "
+    "one cell each, decoded; 3 bits on all seven states, 2 bits on 0, 3, 6. Preset `scaled` (assumed parameters) with "
     "the threshold spread `d_cell`; a seed is that of the training and, plus 100, of the chip, which is "
     "characterised first. Then the stuck share of the cells that hold weights takes random states and stays there: "
     "neither characterisation nor placement know of it. Ideal: trained in software. Open loop: that network, a "
-    "reset and one set pulse a cell. "
-    "Closed loop: that network, program and verify. In the loop: trained on the cells, closed loop, from the same "
-    "start; accuracy of all cells as read at the end."
+    "reset and one set pulse a cell. Closed loop: that network, program and verify. In the loop: trained on the "
+    "cells, closed loop, from the same start; accuracy of all cells as read at the end."
 )
+Accuracies: TypeAlias = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Point:
     bits: int
     spread: float
@@ -68,149 +72,176 @@ class Found:
     most_pulses: int
 
 
-Ideal: TypeAlias = Callable[[int, int], Network]
-Measure: TypeAlias = Callable[[Point, int], Found]
+@dataclass(frozen=True)
+class Measure:
+    """Trains `config` at any precision and seed, in software once, and on chips."""
 
+    config: TrainConfig
+    digits: Dataset
+    folder: Path
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_dataset("digits")
+    @property
+    def weights(self) -> int:
+        d = self.digits
+        layers = Topology.parse(self.config.network, d.image_shape, len(d.class_names)).layers()
+        return sum(layer.size for layer in layers)
 
+    def on_chip(
+        self, spread: float, seed: int, shares: Sequence[float], bits: Sequence[int]
+    ) -> Iterator[tuple[Point, Found]]:
+        """Every precision at each share of stuck cells (ascending) on one chip."""
+        with chip(self.weights + SPARE, spread, 100 + seed) as (session, full):
+            rng = np.random.default_rng(seed)
+            order = rng.permutation(full.cells[: self.weights])
+            for share in shares:
+                stick(session, full, np.sort(order[: round(share * self.weights)]), rng)
+                for b in bits:
+                    found = self.measured(session, full.restrict(STATES[b]), b, seed)
+                    print(Point(b, spread, share), seed, found, flush=True)
+                    yield Point(b, spread, share), found
 
-@pytest.fixture(scope="module")
-def measure(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Measure:
-    """measure(point, seed), each once."""
-    folder = tmp_path_factory.mktemp("loop")
+    def measured(self, session: Session, found: Characterization, bits: int, seed: int) -> Found:
+        d, pattern, ideal = self.digits, tuple(range(level_count(bits))), self.ideal(bits, seed)
+        accuracy = [ideal.accuracy(d.test_images, d.test_labels)]
+        for closed in (False, True):
+            done = program_decoded(session, ideal, found, pattern, closed_loop=closed)
+            held = ideal.with_levels(done.levels)
+            accuracy.append(held.accuracy(d.test_images, d.test_labels))
+        cells = ChipWeights(session, found, Placement.on(found, self.weights), bits)
+        trained = self.train(bits, seed, "loop", cells)
+        return Found(
+            (*accuracy, trained.test_accuracy),
+            float(cells.wrong.mean()),
+            cells.total("writes_intended") / self.weights,
+            float(cells.pulses.mean()),
+            int(cells.pulses.max()),
+        )
 
-    @cache
-    def ideal(bits: int, seed: int) -> Network:
-        weights, schedule = folder / f"w{bits}-{seed}.h5", folder / f"s{bits}-{seed}.h5"
-        train(TrainConfig(bits=bits, seed=seed), weights=weights, schedule=schedule, dataset=digits)
-        return Network.load(weights)
+    def ideal(self, bits: int, seed: int) -> Network:
+        path = self.folder / f"ideal-{bits}-{seed}.weights"
+        return Network.load(path if path.exists() else self.train(bits, seed, "ideal").weights)
 
-    @cache
-    def run(point: Point, seed: int) -> Found:
-        with chip(point.spread, 100 + seed) as (session, full):
-            stick(session, full, point.stuck, seed)
-            found = measured(session, full, point, seed, ideal(point.bits, seed), digits, folder)
-        print(point, seed, found, flush=True)
-        return found
+    def train(self, bits: int, seed: int, name: str, cells: ChipWeights | None = None) -> TrainResult:
+        weights, schedule = (self.folder / f"{name}-{bits}-{seed}.{what}" for what in ("weights", "schedule"))
+        config = replace(self.config, bits=bits, seed=seed)
+        return train(
+            config, weights=weights, schedule=schedule, dataset=self.digits, cells=cells, overwrite=True
+        )
 
-    return run
+    @property
+    def about(self) -> str:
+        c = self.config
+        return ABOUT.format(
+            network=f"network `{c.network}`", epochs=c.epochs, batch=c.batch_size, weights=self.weights
+        )
 
 
 @contextmanager
-def chip(d_cell: float, seed: int) -> Iterator[tuple[Session, Characterization]]:
-    clock, cells = VirtualClock(), WEIGHTS + SPARE
+def chip(cells: int, d_cell: float, seed: int) -> Iterator[tuple[Session, Characterization]]:
+    clock = VirtualClock()
     array = CellArray(SkMTJ.preset("scaled", d_cell=d_cell), cells, seed=seed)
-    session = Session(SimulatedChip(array, clock), clock, seed=seed)
-    everyone = np.arange(cells)
+    session, everyone = Session(SimulatedChip(array, clock), clock, seed=seed), np.arange(cells)
     found = characterize(session, everyone, everyone[:: cells // 256], WIDE)[0]
     assert found.states == 7, f"d_cell={d_cell}, chip {seed}: found {found.states} states, not 7"
     yield session, found
     array.close()
 
 
-def stick(session: Session, full: Characterization, share: float, seed: int) -> None:
-    """From now on this share of the cells that hold weights stays in random states."""
-    rng, device = np.random.default_rng(seed), session.device
-    cells = np.sort(rng.choice(full.cells[:WEIGHTS], round(share * WEIGHTS), replace=False))
-    Programmer(device, full).write(cells, rng.integers(0, full.states, cells.size))
-    assert isinstance(device, SimulatedChip)
-    assert isinstance(device.array, CellArray)
-    device.array.stick(cells)
-
-
-def measured(
-    session: Session,
-    full: Characterization,
-    point: Point,
-    seed: int,
-    ideal: Network,
-    digits: Dataset,
-    folder: Path,
-) -> Found:
-    found, pattern = full.restrict(STATES[point.bits]), tuple(range(level_count(point.bits)))
-    accuracy = [ideal.accuracy(digits.test_images, digits.test_labels)]
-    for closed in (False, True):
-        done = program_decoded(session, ideal, found, pattern, closed_loop=closed)
-        held = ideal.with_levels(done.levels)
-        accuracy.append(held.accuracy(digits.test_images, digits.test_labels))
-    cells = ChipWeights(session, found, Placement.on(found, WEIGHTS), point.bits)
-    config = TrainConfig(bits=point.bits, seed=seed)
-    done_in_loop = train(
-        config, weights=folder / "w.h5", schedule=folder / "s.h5", dataset=digits, cells=cells, overwrite=True
-    )
-    return Found(
-        (*accuracy, done_in_loop.test_accuracy),
-        float(cells.wrong.mean()),
-        cells.total("writes_intended") / WEIGHTS,
-        float(cells.pulses.mean()),
-        int(cells.pulses.max()),
-    )
+def stick(session: Session, full: Characterization, cells: Cells, rng: np.random.Generator) -> None:
+    """Bring the cells to random states, and from now on they stay there (those that were stuck before, where they
+    were).
+    """
+    Programmer(session.device, full).write(cells, rng.integers(0, full.states, cells.size))
+    assert isinstance(session.device, SimulatedChip)
+    assert isinstance(session.device.array, CellArray)
+    session.device.array.stick(cells)
 
 
 def test_in_the_loop_recovers_half_of_what_open_loop_loses(
-    measure: Measure, publish: Callable[[str, str, str], None]
+    tmp_path: Path, publish: Callable[[str, str, str], None]
 ) -> None:
-    seeds = range(5)
-    found = [measure(Point(3, 0.10, 0.02), seed) for seed in seeds]
+    """The demo's network, threshold spread 10 %, 2 % stuck cells, seven states, five seeds."""
+    measure, seeds = Measure(TrainConfig(), load_dataset("digits"), tmp_path), range(5)
+    found = [next(measure.on_chip(0.10, seed, (0.02,), (3,)))[1] for seed in seeds]
     table = np.array([f.accuracy for f in found])
-    rows = [f"| {way} | " + " | ".join(f"{100 * v:.2f} %" for v in (*table[:, i], table[:, i].mean()))
-            + f" | {100 * _error(table[:, i]):.2f} % |" for i, way in enumerate(WAYS)]  # fmt: skip
+    rows = [
+        f"| {way} | {' | '.join(_percent(v) for v in (*column, column.mean(), _error(column)))} |"
+        for way, column in zip(WAYS, table.T, strict=True)
+    ]
     head = [
         "| | " + " | ".join(f"seed {s}" for s in seeds) + " | mean | standard error |",
         "|---|" + "---|" * 7,
     ]
     said = (
-        f"Threshold spread 10 %, 2 % stuck cells, 3 bits. Recovered by training in the loop of what open-loop "
-        f"programming loses: {100 * _recovered(table):.0f} %."
+        "Threshold spread 10 %, 2 % stuck cells, 3 bits. Of the accuracy that open-loop programming loses, training in "
+        f"the loop recovers {100 * _recovered(table):.0f} %."
     )
-    publish(
-        "in-the-loop",
-        "Training in the loop: digits",
-        "\n\n".join([ABOUT, said, "\n".join([*head, *rows]), _wear(found)]),
-    )
+    text = [measure.about, said, "\n".join([*head, *rows]), _wear(found)]
+    publish("in-the-loop", "Training in the loop: digits", "\n\n".join(text))
     assert _recovered(table) >= 0.5
 
 
 def test_over_spread_stuck_cells_and_precision(
-    measure: Measure, publish: Callable[[str, str, str], None]
+    tmp_path: Path, publish: Callable[[str, str, str], None]
 ) -> None:
-    seeds = range(2)
-    points = [Point(b, d, s) for b in STATES for d in SPREADS for s in STUCK]
-    found = {point: [measure(point, seed) for seed in seeds] for point in points}
-    rows = [_row(point, found[point]) for point in points]
-    head = "| bits | d_cell | stuck | " + " | ".join(WAYS) + " | recovered | wrong cells | pulses a cell |"
-    text = [ABOUT, f"Means over seeds 0 to {seeds[-1]} with their standard errors. Recovered: what training in the "
-            "loop regains of the accuracy that open loop loses; not given where that is below 0.5 %.",
-            "\n".join([head, "|---|" + "---|" * 9, *rows])]  # fmt: skip
-    publish(
-        "in-the-loop-grid", "Training in the loop over spread, stuck cells and precision", "\n\n".join(text)
+    """A network of a quarter of the weights in larger batches, so that the whole grid can be afforded."""
+    measure, found = Measure(SMALL, load_dataset("digits"), tmp_path), defaultdict(list)
+    for seed in range(3):
+        for spread in SPREADS:
+            for point, one in measure.on_chip(spread, seed, STUCK, tuple(STATES)):
+                found[point].append(one)
+            publish(
+                "in-the-loop-grid",
+                "Training in the loop: spread, stuck cells, precision",
+                _grid(measure, found),
+            )
+    for point, ones in found.items():
+        ideal, opened, _, loop = np.array([f.accuracy for f in ones]).mean(axis=0)
+        assert loop >= min(opened, ideal) - 0.01, point
+
+
+def _grid(measure: Measure, found: Mapping[Point, Sequence[Found]]) -> str:
+    head = (
+        "| bits | d_cell | stuck | seeds | "
+        + " | ".join(WAYS)
+        + " | recovered | wrong cells | pulses a cell |"
     )
-    for point in points:
-        table = np.array([f.accuracy for f in found[point]]).mean(axis=0)
-        assert table[3] >= min(table[1], table[0] - 0.01), point
+    said = (
+        "Means over the seeds, with standard errors where there are several. Recovered: what training in the loop "
+        "regains of the accuracy that open loop loses; not given where that is below 0.5 %."
+    )
+    rows = [_row(point, found[point]) for point in sorted(found)]
+    return "\n\n".join([measure.about, said, "\n".join([head, "|---|" + "---|" * 10, *rows])])
 
 
 def _row(point: Point, found: Sequence[Found]) -> str:
     table = np.array([f.accuracy for f in found])
-    means = " | ".join(f"{100 * c.mean():.2f} ± {100 * _error(c):.2f} %" for c in table.T)
+    means = " | ".join(_mean(column) for column in table.T)
     lost = table[:, 0].mean() - table[:, 1].mean()
     share = f"{100 * _recovered(table):.0f} %" if lost >= 0.005 else "–"
     wrong, pulses = (float(np.mean([getattr(f, name) for f in found])) for name in ("wrong", "pulses"))
-    return (f"| {point.bits} | {100 * point.spread:g} % | {100 * point.stuck:g} % | {means} | {share} | "
-            f"{100 * wrong:.2f} % | {pulses:.1f} |")  # fmt: skip
+    return (
+        f"| {point.bits} | {100 * point.spread:g} % | {100 * point.stuck:g} % | {len(found)} | {means} | {share} | "
+        f"{_percent(wrong)} | {pulses:.1f} |"
+    )
 
 
-def _recovered(table: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+def _recovered(table: Accuracies) -> float:
     """(in the loop - open loop) / (ideal - open loop) of the means; table[seed, way]."""
     ideal, opened, _, loop = table.mean(axis=0)
     return float((loop - opened) / (ideal - opened))
 
 
-def _error(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+def _mean(values: Accuracies) -> str:
+    return f"{_percent(values.mean())}" + (f" ± {_percent(_error(values))}" if values.size > 1 else "")
+
+
+def _error(values: Accuracies) -> float:
     return float(values.std(ddof=1) / np.sqrt(values.size))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
 
 
 def _wear(found: Sequence[Found]) -> str:
@@ -258,12 +289,12 @@ def test_vgg6_sized_weights(tmp_path: Path, publish: Callable[[str, str, str], N
 
 @dataclass
 class _Timed:
+    """The cells, and how long each of their writes took."""
+
     chip: ChipWeights
     seconds: list[float]
 
-    def write(
-        self, levels: np.ndarray[tuple[int, ...], np.dtype[np.int8]], *, step: int, read_all: bool
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
+    def write(self, levels: Levels, *, step: int, read_all: bool) -> Levels:
         began = time.monotonic()
         held = self.chip.write(levels, step=step, read_all=read_all)
         self.seconds.append(time.monotonic() - began)
