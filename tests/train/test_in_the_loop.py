@@ -32,7 +32,7 @@ from quest_lab.train.loop import Checkpoints, train
 
 TINY = TrainConfig(network="2-4M-4-A", epochs=2, batch_size=256, learning_rate=0.03, shift_pixels=0)
 WEIGHTS = 216
-ROUGH = CharacterizeSettings(confidence=0.2, repeats=2, max_cycles=10)
+ROUGH = CharacterizeSettings(confidence=0.2, repeats=2, max_cycles=6)
 Make = Callable[..., Any]
 
 
@@ -115,7 +115,7 @@ def test_domain_walls_train_with_their_stochastic_writes(tmp_path: Path) -> None
     clock, everyone = VirtualClock(), np.arange(WEIGHTS)
     array = DomainWallArray(DomainWall(sites=9), WEIGHTS, seed=3)
     session = Session(SimulatedChip(array, clock), clock, seed=3)
-    full = characterize(session, everyone, everyone[::4], ROUGH)[0]
+    full = characterize(session, everyone, everyone[::8], ROUGH)[0]
     cells = ChipWeights(
         session, full.restrict(tuple(range(7))), Placement.on(full, WEIGHTS), 3, closed_loop=False
     )
