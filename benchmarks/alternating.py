@@ -2,20 +2,39 @@
 
 A variant is a command that runs `serve(work)`: it answers each line on its standard input with the seconds that one
 call of `work` took (wall clock, and of all its threads), and at the end says how much memory it needed at most. Between
-turns it waits and costs nothing. On a machine that others use too, the seconds of the threads say more.
+turns it waits and costs nothing. On a machine that others use too, the seconds of the threads say more. A peer that is
+not installed is left out; anything else that fails ends the benchmark with what it said.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
+
+PEERS = ("SpikingJelly", "snnTorch", "Norse")
+PAGE = Path(__file__).parents[1] / "docs" / "results" / "speed.md"
+
+
+def arguments(doc: str) -> argparse.ArgumentParser:
+    """What both benchmarks take; the hidden ones are for their variants."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--peers-python", default=sys.executable, help="of an environment with the peers")
+    parser.add_argument("--write", action="store_true", help=f"also into {PAGE.name}")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser
 
 
 def serve(work: Callable[[], object], **facts: object) -> None:
@@ -46,37 +65,57 @@ class Variant:
 
     name: str
     process: subprocess.Popen[str]
+    said: IO[str]
     facts: dict[str, object]
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     peak_mb: float = 0.0
 
     @classmethod
-    def start(cls, name: str, command: list[str]) -> Variant | None:
-        """Start it and wait until it is warm; None, with a line of why, if it cannot run here."""
+    def start(cls, name: str, command: Sequence[str]) -> Variant | None:
+        """Start it and wait until it is warm; None, with a line of why, if it is a peer that is not installed."""
+        said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
         )
+        variant = cls(name, process, said, {})
         assert process.stdout is not None
         ready = process.stdout.readline()
-        if not ready:
-            _, errors = process.communicate()
-            print(f"skipped: {name}: {(errors.strip().splitlines() or ['no answer'])[-1]}", flush=True)
+        if ready:
+            variant.facts = json.loads(ready)
+            return variant
+        why = variant.last_words()
+        if name in PEERS and why.startswith("ModuleNotFoundError"):
+            print(f"skipped: {name}: {why}", flush=True)
             return None
-        return cls(name, process, json.loads(ready))
+        raise SystemExit(f"{name}: {why}")
 
     def turn(self) -> None:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        wall, cpu = self.process.stdout.readline().split()
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self.name}: {self.last_words()}")
+        wall, cpu = answer.split()
         self.wall_s.append(float(wall))
         self.cpu_s.append(float(cpu))
 
     def close(self) -> None:
         out, _ = self.process.communicate()
+        if not out:
+            raise SystemExit(f"{self.name}: {self.last_words()}")
+        self.said.close()
         self.peak_mb = float(out)
+
+    def last_words(self) -> str:
+        """The last line of a process that has ended on its standard error."""
+        self.process.communicate()
+        with self.said as said:
+            said.seek(0)
+            return (said.read().strip().splitlines() or [f"ended with code {self.process.returncode}"])[-1]
 
     def row(self, batch: int) -> str:
         """A line of the table: samples a second at the median and at the best turn, CPU ms a sample, memory."""
@@ -91,7 +130,7 @@ HEAD = "| | samples/s, median | best turn | CPU ms a sample | peak MB |\n|---|--
 
 
 def alternate(commands: dict[str, list[str]], rounds: int) -> dict[str, Variant]:
-    """Run `rounds` turns of every variant that starts."""
+    """Run `rounds` turns of every variant, peers that are not installed left out. Raises SystemExit if one fails."""
     started = [Variant.start(name, command) for name, command in commands.items()]
     variants = [variant for variant in started if variant is not None]
     for _ in range(rounds):
@@ -126,6 +165,10 @@ def fastest(variants: list[Variant]) -> Variant:
     return min(variants, key=lambda variant: quantile(variant.wall_s, 0.5))
 
 
+def peers_of(found: dict[str, Variant]) -> list[Variant]:
+    return [found[name] for name in PEERS if name in found]
+
+
 def machine() -> str:
     """The processor, its cores that this process may use, and how busy it is."""
     name = platform.processor() or platform.machine()
@@ -142,6 +185,25 @@ def commit() -> str:
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
     return found.stdout.strip() or "unknown"
+
+
+def publish(
+    title: str, head: str, found: dict[str, Variant], claims: list[str], given: argparse.Namespace
+) -> None:
+    """Print the table and what follows from it; with --write also into the page, under `title`.
+
+    `head`: the script and the state of the machine before it ran.
+    """
+    rows = "\n".join(v.row(given.batch) for v in found.values())
+    text = f"{head}\n\n{HEAD}\n{rows}\n\n" + "\n".join(claims) + "\n"
+    print(text)
+    if given.write:
+        write_section(PAGE, title, text)
+
+
+def head(script: str) -> str:
+    """What is measured, where and of which commit; to be asked before it starts."""
+    return f"`python benchmarks/{Path(script).name}`, commit {commit()}. {machine()}."
 
 
 def write_section(page: Path, title: str, text: str) -> None:

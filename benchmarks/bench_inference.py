@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from alternating import HEAD, Variant, alternate, commit, fastest, machine, ratio, serve, write_section
+from alternating import PEERS, Variant, alternate, arguments, fastest, head, peers_of, publish, ratio, serve
 
 try:
     from quest_lab.convolution import max_pool, sum_levels, to_last
@@ -28,7 +28,6 @@ except ImportError:  # the peers run in an environment of their own
 
 TEXT, STEPS, THETA = "64M-128-128M-256-256M-F", 4, 1.0
 RATES = (0.05, 0.15, 0.5)
-PAGE = Path(__file__).parents[1] / "docs" / "results" / "speed.md"
 
 
 def ours(rate: float, batch: int) -> tuple[Callable[[], object], dict[str, object]]:
@@ -88,41 +87,31 @@ def work(name: str, batch: int, rate: float, levels: str) -> None:
         serve(peers.inference(name, [torch.tensor(0.1 * stored[k]).float() for k in stored], batch))
 
 
-def report(found: dict[str, Variant], batch: int, command: str, state: str) -> str:
-    mine = [v for v in found.values() if v.name.startswith("ours")]
-    others = [v for v in found.values() if not v.name.startswith(("ours", "convolutions"))]
-    lines = [
-        f"`{command}`, commit {commit()}. {state}.",
-        "",
-        HEAD,
-        *(v.row(batch) for v in found.values()),
-        "",
-    ]
-    for v in mine:
+def claims(found: dict[str, Variant]) -> list[str]:
+    """The rates that ours ran at, and how much faster than the fastest peer it was."""
+    lines, others = [], peers_of(found)
+    for name, v in found.items():
+        if name in PEERS:
+            continue
         rates = (
             f"{v.facts['entering']:.2f} spikes an input and step, {v.facts['leaving']:.2f} a neuron and step"
         )
-        lines.append(f"- {v.name}: {rates}")
+        lines.append(f"- {name}: {rates}")
         if others:
             best = fastest(others)
             lines.append(f"  - against {best.name}, the fastest peer: {ratio(v, best)} times as fast; goal 3")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--peers-python", default=sys.executable, help="of an environment with the peers")
-    parser.add_argument("--write", action="store_true", help=f"also into {PAGE.name}")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser = arguments(__doc__)
     parser.add_argument("--rate", type=float, default=0.0, help=argparse.SUPPRESS)
     parser.add_argument("--weights", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
         work(given.worker, given.batch, given.rate, given.weights)
         return
-    state = machine()
+    before = head(__file__)
     tail = ["--batch", str(given.batch)]
     commands = {
         f"ours, {rate:g} fire": [sys.executable, __file__, "--worker", "ours", "--rate", str(rate), *tail]
@@ -131,13 +120,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.npz"
         np.savez(path, *weights())
-        for name in ("SpikingJelly", "snnTorch", "Norse"):
+        for name in PEERS:
             commands[name] = [given.peers_python, __file__, "--worker", name, "--weights", str(path), *tail]
         found = alternate(commands, given.rounds)
-    text = report(found, given.batch, "python benchmarks/bench_inference.py", state)
-    print(text)
-    if given.write:
-        write_section(PAGE, "Integer inference", text)
+    publish("Integer inference", before, found, claims(found), given)
 
 
 if __name__ == "__main__":

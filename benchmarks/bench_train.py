@@ -4,134 +4,169 @@
 
 The network and step of benchmarks/peers.py: T = 4, batch norm on both sides, integrate and fire with hard reset,
 threshold 1, Adam, random images. "convolutions alone" is a floor: the same convolutions, pooling and linear layer in
-FP32, forward and backward, nothing else. "ours, monitored" also counts spikes and taps and writes the schedule.
+FP32, forward and backward, nothing else. "ours" is forward and backward pass and the update of the weights. "ours,
+monitored" is a step of `quest_lab.train.loop.train` itself, with all that it does between two steps: batches drawn
+and shifted, spikes and taps counted, losses checked, the epoch's sums and the schedule written.
 """
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alternating import HEAD, Variant, alternate, commit, fastest, machine, ratio, serve, write_section
+from alternating import PEERS, Variant, alternate, arguments, fastest, head, peers_of, publish, ratio, serve
+
+if TYPE_CHECKING:  # the peers run in an environment of their own
+    from quest_lab.train.config import TrainConfig
+    from quest_lab.train.data import Dataset
 
 TEXT, STEPS = "64M-128-128M-256-256M-F", 4
-PAGE = Path(__file__).parents[1] / "docs" / "results" / "speed.md"
-PEERS = ("SpikingJelly", "snnTorch", "Norse")
-FLOOR = "convolutions alone"
+FLOOR, MONITORED = "convolutions alone", "ours, monitored"
+BATCHES = 8  # in the training set, then they come again
 
 
-def ours(batch: int, folder: str | None) -> tuple[Callable[[], object], dict[str, object]]:
-    """One step as quest_lab.train takes it; with its monitors and schedule, in `folder`, if given."""
-    import numpy as np
-    import torch
-
-    from quest_lab.layers import Topology
-    from quest_lab.schedule import Header, ScheduleWriter, stage_of
-    from quest_lab.train import loop
+def settings(batch: int) -> TrainConfig:
     from quest_lab.train.config import TrainConfig
-    from quest_lab.train.model import SpikingVGG
 
-    config = TrainConfig(network=TEXT, batch_norm=True, theta=1.0, batch_size=batch, time_steps=STEPS)
-    topology = Topology.parse(TEXT, (3, 32, 32), 10)
+    return TrainConfig(
+        network=TEXT, batch_norm=True, theta=1.0, batch_size=batch, time_steps=STEPS, learning_rate=1e-3,
+        epochs=1_000_000, threads=os.cpu_count() or 1, device="cpu",
+    )  # fmt: skip
+
+
+def images(batch: int) -> Dataset:
+    """Random images with random labels."""
+    import numpy as np
+
+    from quest_lab.train.data import Dataset
+
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(size=(BATCHES * batch, 3, 32, 32)).astype(np.float32)
+    labels = rng.integers(0, 10, len(pictures))
     zeros, ones = np.zeros(3, np.float32), np.ones(3, np.float32)
-    model = SpikingVGG(topology, config, zeros, ones, np.random.default_rng(0))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    torch.manual_seed(0)
-    images, labels = torch.randn(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
-    done = 0
-    writer = None
-    if folder is not None:
-        header = Header(2, STEPS, batch, "random", 0, TEXT)
-        writer = ScheduleWriter(Path(folder) / "schedule.h5", header, topology.layers(), model.levels())
-        writer.__enter__()
+    names = tuple("0123456789")
+    return Dataset("random", names, pictures, labels, pictures[:batch], labels[:batch], zeros, ones)
 
-    def step() -> object:
-        nonlocal done
-        optimizer.zero_grad(set_to_none=True)
-        passed = model(images)
-        loss = loop._loss(passed.logits, labels)
-        loss.backward()
-        optimizer.step()
-        if writer is not None:
-            counts = loop._count(passed, topology.layers())
-            stage = stage_of(0, done, 1000)
-            writer.append(
-                model.levels(), epoch=0, batch=done, samples=batch, stage=stage, loss=loss.item(), **counts
-            )
-            done += 1
-        return passed
 
-    rates = [float(spikes.to(torch.float32).mean()) for spikes in step().entering]
+def bare(batch: int) -> tuple[Callable[[], object], dict[str, object]]:
+    """A step of the training run's model and optimizer, and the rates of the spikes that enter its layers."""
+    import torch
+    import torch.nn.functional as F
+
+    from quest_lab.train.run import Run
+    from quest_lab.train.workers import Workers
+
+    data = images(batch)
+    run = Run.start(settings(batch), data, Workers(0, 1, torch.device("cpu")))
+    entering = run.model.present(data.train_images[:batch])
+    labels = torch.from_numpy(data.train_labels[:batch]).repeat(STEPS)
+
+    def step() -> None:
+        logits = run.model(entering).logits
+        run.optimizer.zero_grad()
+        F.cross_entropy(logits.flatten(0, 1), labels).backward()
+        run.optimizer.step()
+        run.model.settle()
+
+    step()
+    rates = [float(spikes.to(torch.float32).mean()) for spikes in run.model(entering).entering]
     return step, {"entering": rates}
 
 
+@contextmanager
+def training(batch: int, folder: Path) -> Iterator[Callable[[], None]]:
+    """`train` at work in a thread that waits after each step; what is given lets it take the next one."""
+    from quest_lab.errors import Interrupted
+    from quest_lab.train.loop import train
+
+    go_on, done, ended = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+    failed: list[BaseException] = []
+
+    def wait(*_: object) -> None:
+        done.release()
+        go_on.acquire()
+
+    class Stop:
+        def check(self) -> None:
+            if ended.is_set():
+                raise Interrupted("measured enough")
+
+    def work() -> None:
+        go_on.acquire()
+        outputs = {"weights": folder / "weights.h5", "schedule": folder / "schedule.h5"}
+        try:
+            train(settings(batch), dataset=images(batch), progress=wait, stop=Stop(), **outputs)
+        except BaseException as error:  # raised in the thread that waits
+            failed.append(error)
+            done.release()
+
+    def step() -> None:
+        go_on.release()
+        done.acquire()
+        if failed:
+            raise failed[0]
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield step
+    finally:
+        ended.set()
+        go_on.release()
+        thread.join()
+
+
 def work(name: str, batch: int) -> None:
-    if name.startswith("ours"):
-        with tempfile.TemporaryDirectory() as folder:
-            step, facts = ours(batch, folder if "monitored" in name else None)
-            serve(step, **facts)
-        return
-    import peers
+    if name == "ours":
+        step, facts = bare(batch)
+        serve(step, **facts)
+    elif name == MONITORED:
+        with tempfile.TemporaryDirectory() as folder, training(batch, Path(folder)) as step:
+            serve(step)
+    else:
+        import peers
 
-    serve(peers.training_step(name, batch))
+        serve(peers.training_step(name, batch))
 
 
-def report(found: dict[str, Variant], batch: int, command: str, state: str) -> str:
-    lines = [
-        f"`{command}`, commit {commit()}. {state}.",
-        "",
-        HEAD,
-        *(v.row(batch) for v in found.values()),
-        "",
-    ]
-    mine, others = found["ours"], [found[name] for name in PEERS if name in found]
+def claims(found: dict[str, Variant]) -> list[str]:
+    """Speed and memory against the peers, the floor, and ours without monitors."""
+    mine, floor, others = found["ours"], found[FLOOR], peers_of(found)
     rates = ", ".join(f"{rate:.2f}" for rate in mine.facts["entering"])
-    lines.append(f"- spikes an input and step in our quantised layers: {rates}")
+    lines = [f"- spikes an input and step in our quantised layers: {rates}"]
     if others:
         best, leanest = fastest(others), min(others, key=lambda v: v.peak_mb)
-        lines.append(
-            f"- against {best.name}, the fastest peer: {ratio(mine, best)} times as fast; goal 1.1, aim 1.25"
-        )
-        share = mine.peak_mb / leanest.peak_mb
-        lines.append(f"- memory: {share:.0%} of {leanest.name}'s, the leanest peer; goal at most 65 %")
-    if FLOOR in found:
-        lines.append(f"- against the floor, {FLOOR}: {ratio(mine, found[FLOOR])} times as fast; goal 0.9")
-    if "ours, monitored" in found:
-        lines.append(
-            f"- without monitors and schedule: {ratio(mine, found['ours, monitored'])} times as fast as with; goal 1.1"
-        )
-    return "\n".join(lines) + "\n"
+        faster, share = ratio(mine, best), mine.peak_mb / leanest.peak_mb
+        lines += [
+            f"- against {best.name}, the fastest peer: {faster} times as fast; goal 1.1, aim 1.25",
+            f"- memory: {share:.0%} of {leanest.name}'s, the leanest peer; goal at most 65 %",
+        ]
+    return [
+        *lines,
+        f"- against the floor, {FLOOR}: {ratio(mine, floor)} times as fast; goal 0.9",
+        f"- without monitors and schedule: {ratio(mine, found[MONITORED])} times as fast as with; goal at most 1.1",
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--peers-python", default=sys.executable, help="of an environment with the peers")
-    parser.add_argument("--write", action="store_true", help=f"also into {PAGE.name}")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = arguments(__doc__).parse_args()
     if given.worker:
         work(given.worker, given.batch)
         return
-    state = machine()
-    interpreters = {
-        "ours": sys.executable,
-        "ours, monitored": sys.executable,
-        FLOOR: sys.executable,
-        **dict.fromkeys(PEERS, given.peers_python),
-    }
+    before = head(__file__)
+    ours = dict.fromkeys(("ours", MONITORED, FLOOR), sys.executable)
     commands = {
         name: [python, __file__, "--worker", name, "--batch", str(given.batch)]
-        for name, python in interpreters.items()
+        for name, python in (ours | dict.fromkeys(PEERS, given.peers_python)).items()
     }
-    text = report(alternate(commands, given.rounds), given.batch, "python benchmarks/bench_train.py", state)
-    print(text)
-    if given.write:
-        write_section(PAGE, "Training step", text)
+    found = alternate(commands, given.rounds)
+    publish("Training step", before, found, claims(found), given)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab import spike_kernels as kernels
+from quest_lab.bit_kernels import convolve_bits, counts_bits, level_planes, words_of
 from quest_lab.layers import Counts
 from quest_lab.neurons import Neuron
-from quest_lab.spike_kernels import Spikes
+from quest_lab.spike_kernels import Floats, Spikes, in_threads
+from quest_lab.vector_sum import PLACES
 
 Array = NDArray[Any]
 
 _COLUMN_BYTES = 1 << 26  # memory of one block of convolution columns
+_ROWS_A_WORD = (
+    3 if counts_bits() else 18
+)  # levels of a spike added in the time of one bit of 64 inputs (measured)
 
 
 def max_pool(spikes: Array) -> Array:
@@ -40,13 +45,46 @@ def over_time(x: Array, weights: Array, dtype: np.dtype[Any]) -> Array:
     return out.reshape(*x.shape[:2], *out.shape[1:])
 
 
-def sum_levels(spikes: Spikes, levels: NDArray[np.int8], top: int) -> Array:
-    """Integer sums (T, N, height, width, c_out) of `levels` (c_out, c_in, kh, kw), at most `top`, over spikes."""
-    rows = kernels.tap_rows(levels)
-    flat = spikes.reshape(-1, *spikes.shape[2:])
-    out = np.empty((*flat.shape[:3], len(levels)), kernels.sum_type((len(rows) - 1) * top))
-    kernels.convolve(flat, rows, (levels.shape[2], levels.shape[3]), top, out)
-    return out.reshape(*spikes.shape[:2], *out.shape[1:])
+def sum_floats(x: Floats, weights: Floats, bias: Floats) -> Floats:
+    """Convolution (..., height, width, c_out) of `x` (..., height, width, c_in) with (c_out, c_in, kh, kw), and bias.
+
+    Compiled, not a matrix product of numpy's: its threads wait for each other between products and take the cores
+    from ours.
+    """
+    c_out, c_in, kh, kw = weights.shape
+    taps = c_in * kh * kw
+    rows = np.zeros((taps + -taps % kernels.TOGETHER, c_out), np.float32)
+    rows[:taps] = weights.transpose(2, 3, 1, 0).reshape(-1, c_out)
+    out = np.empty((*x.shape[:-1], c_out), np.float32)
+    kernels.convolve_floats(_images(x), rows, bias, kh, kw, _images(out))
+    return out
+
+
+def sum_levels(spikes: Spikes, levels: NDArray[np.int8], top: int, threads: int = 1) -> Array:
+    """Integer sums (..., height, width, c_out) of `levels` (c_out, c_in, kh, kw), at most `top`, over spikes."""
+    c_out, c_in, kh, kw = levels.shape
+    out = np.empty((*spikes.shape[:-1], c_out), kernels.sum_type(c_in * kh * kw * top))
+    source, sums, bits = _images(spikes), _images(out), top.bit_length() + 1
+    if _many(spikes, bits):
+        planes = level_planes(levels, bits)
+        in_threads(lambda a, b: convolve_bits(source[a:b], planes, kh, kw, sums[a:b]), len(sums), threads)
+    else:
+        rows = kernels.tap_rows(levels)
+        in_threads(
+            lambda a, b: kernels.convolve(source[a:b], rows, (kh, kw), top, sums[a:b]), len(sums), threads
+        )
+    return out
+
+
+def _images(x: Array) -> Array:
+    return x.reshape(-1, *x.shape[-3:])
+
+
+def _many(spikes: Spikes, bits: int) -> bool:
+    """Whether counting the bits of all inputs is faster than adding the levels of those that spike."""
+    width, c_in = spikes.shape[-2:]
+    places = spikes[..., 0].size * (width + width % PLACES) // width
+    return bool(np.count_nonzero(spikes) > _ROWS_A_WORD * bits * words_of(c_in) * places)
 
 
 def fire_integers(sums: Array, neuron: Neuron, *, limit: float, charge: float, top: int) -> Spikes:

@@ -11,8 +11,8 @@ Batch norm gives each channel a gain and an offset. A membrane would have to be 
 network, and `check_integer` refuses it. A memory-free neuron only compares: gain x sum + offset > theta with gain > 0
 is sum > floor((theta - offset) / gain), an integer per channel, and the fold is exact.
 
-Sums of levels are integers, added spike by spike (quest_lab.spike_kernels). An analogue read-back is summed in
-float64, an FP32 network in float32, as matrix products.
+Sums of levels are integers, added spike by spike or counted bit by bit (quest_lab.convolution). An analogue
+read-back is summed in float64, an FP32 network in float32, as matrix products.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from quest_lab.convolution import (
     max_pool,
     over_time,
     places,
+    sum_floats,
     sum_levels,
     to_first,
     to_last,
@@ -226,11 +227,11 @@ class Network:
 
     def _encoded(self, entering: Floats32) -> Spikes:
         x = to_last(entering)
-        current = over_time(x, self.encoder_weight, np.dtype(np.float32)) + self.encoder_bias
+        current = sum_floats(x, self.encoder_weight, self.encoder_bias)
         if self.neuron.history:
-            current = np.broadcast_to(current, (self.time_steps, *current.shape[1:]))
-            mixing = self.neuron.mixing(self.time_steps) / np.float32(self.neuron.unit)
-            return to_first((np.tensordot(mixing, current, 1) > np.float32(self.theta)).astype(np.uint8))
+            every = np.broadcast_to(current, (self.time_steps, *current.shape[1:]))
+            limit = np.float32(self.neuron.unit * self.theta)
+            return to_first((self.neuron.mixed(every) > limit).astype(np.uint8))
         return to_first(fire_encoder(current, self.neuron, self.theta, self.time_steps))
 
     def propagate(self, encoder_spikes: Array) -> Inference:
@@ -293,7 +294,9 @@ class Network:
         """Logits (N, classes) summed over time: linear, so the spikes are summed first (exact)."""
         total = to_first(spikes.sum(0, dtype=np.float32))
         features = total.reshape(len(total), -1) if self.topology.flatten else total.mean((2, 3))
-        logits = features @ self.head_weight.T + np.float32(self.time_steps) * self.head_bias
+        # not features @ weight.T: see quest_lab.convolution.sum_floats
+        sums = np.einsum("nf,cf->nc", features, self.head_weight)
+        logits = sums + np.float32(self.time_steps) * self.head_bias
         return np.asarray(logits, np.float32)
 
 

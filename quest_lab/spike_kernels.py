@@ -22,9 +22,10 @@ from quest_lab.vector_sum import LANES, sum_lanes
 
 Spikes: TypeAlias = NDArray[np.uint8]
 Rows: TypeAlias = NDArray[np.int8]
+Floats: TypeAlias = NDArray[np.float32]
 Sums: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 
-_TOGETHER = 8  # rows added in one pass over the sums
+TOGETHER = 8  # rows added in one pass over the sums
 _BYTE = 127  # largest int8
 _BLOCK = 2048  # neurons whose membranes stay in the cache
 
@@ -71,6 +72,45 @@ def convolve(spikes: Spikes, rows: Rows, kernel: tuple[int, int], top: int, out:
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
+def convolve_floats(x: Floats, rows: Floats, bias: Floats, kh: int, kw: int, out: Floats) -> None:
+    """Convolution `out` (B, height, width, c_out) of `x` (B, height, width, c_in) in float32; stride 1, same-padded.
+
+    `rows` as of `tap_rows`, then rows of zeros up to a multiple of `TOGETHER`; `bias` (c_out,).
+    """
+    batch, height, width, c_in = x.shape
+    padded = np.zeros((height + kh - 1, width + kw - 1, c_in), np.float32)
+    met = np.zeros(len(rows), np.float32)
+    for b in range(batch):
+        for y in range(height):
+            for x0 in range(width):
+                for c in range(c_in):
+                    padded[y + kh // 2, x0 + kw // 2, c] = x[b, y, x0, c]
+        for y in range(height):
+            for x0 in range(width):
+                n = 0
+                for i in range(kh):
+                    for j in range(kw):
+                        for c in range(c_in):
+                            met[n] = padded[y + i, x0 + j, c]
+                            n += 1
+                _add_products(rows, met, bias, out[b, y, x0])
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _add_products(rows: Floats, met: Floats, bias: Floats, sums: Floats) -> None:
+    for o in range(len(sums)):
+        sums[o] = bias[o]
+    for e in range(0, len(met), TOGETHER):
+        r0, r1, r2, r3 = rows[e], rows[e + 1], rows[e + 2], rows[e + 3]
+        r4, r5, r6, r7 = rows[e + 4], rows[e + 5], rows[e + 6], rows[e + 7]
+        x0, x1, x2, x3 = met[e], met[e + 1], met[e + 2], met[e + 3]
+        x4, x5, x6, x7 = met[e + 4], met[e + 5], met[e + 6], met[e + 7]
+        for o in range(len(sums)):
+            four = x0 * r0[o] + x1 * r1[o] + x2 * r2[o] + x3 * r3[o]
+            sums[o] += four + (x4 * r4[o] + x5 * r5[o] + x6 * r6[o] + x7 * r7[o])
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def list_spikes(spikes: Spikes, channels: NDArray[np.int32], counts: NDArray[np.int32]) -> None:
     """The channels that spike at each place: `channels` (height, width, c_in) and how many, (height, width)."""
     height, width, c_in = spikes.shape
@@ -101,7 +141,7 @@ def _convolve(spikes: Spikes, rows: Rows, kh: int, kw: int, fit: int, out: Any) 
     batch, height, width, c_in = spikes.shape
     channels = np.empty((height, width, c_in), np.int32)
     counts = np.empty((height, width), np.int32)
-    met, some = np.empty(kh * kw * c_in + _TOGETHER, np.int32), np.empty(LANES, np.int8)
+    met, some = np.empty(kh * kw * c_in + TOGETHER, np.int32), np.empty(LANES, np.int8)
     for b in range(batch):
         list_spikes(spikes[b], channels, counts)
         for y in range(height):
@@ -114,10 +154,10 @@ def _convolve(spikes: Spikes, rows: Rows, kh: int, kw: int, fit: int, out: Any) 
                         for e in range(counts[py, px]):
                             into[e] = first + there[e]
                         n += counts[py, px]
-                if fit >= _TOGETHER:
+                if fit >= TOGETHER:
                     _add_bytes(rows, met, n, fit, some, out[b, y, x])
                 else:
-                    met[n : n + _TOGETHER] = len(rows) - 1  # rows of zeros fill the last group
+                    met[n : n + TOGETHER] = len(rows) - 1  # rows of zeros fill the last group
                     _add_rows(rows, met, n, out[b, y, x])
 
 
@@ -125,7 +165,7 @@ def _convolve(spikes: Spikes, rows: Rows, kh: int, kw: int, fit: int, out: Any) 
 def _add_rows(rows: Rows, met: NDArray[np.int32], n: int, sums: Any) -> None:
     for o in range(len(sums)):
         sums[o] = 0
-    for e in range(0, n, _TOGETHER):
+    for e in range(0, n, TOGETHER):
         r0, r1, r2, r3 = rows[met[e]], rows[met[e + 1]], rows[met[e + 2]], rows[met[e + 3]]
         r4, r5, r6, r7 = rows[met[e + 4]], rows[met[e + 5]], rows[met[e + 6]], rows[met[e + 7]]
         for o in range(len(sums)):

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import correlate
 
 from quest_lab import neurons
-from quest_lab.convolution import fire_encoder, fire_integers, places, sum_levels
+from quest_lab.bit_kernels import convolve_bits, level_planes
+from quest_lab.convolution import fire_encoder, fire_integers, places, sum_floats, sum_levels
 from quest_lab.layers import top_level
 from quest_lab.neurons import Neuron
 from quest_lab.spike_kernels import in_threads
@@ -47,6 +49,47 @@ def test_sums_equal_the_loop_over_spikes_and_weights(
     spikes = (rng.random(shape) < rate).astype(np.uint8)
     levels = rng.integers(-top, top + 1, (c_out, shape[-1], kernel, kernel)).astype(np.int8)
     assert np.array_equal(sum_levels(spikes, levels, top), summed(spikes, levels))
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(*(st.integers(1, most) for most in (2, 3, 4))),
+    c_in=st.sampled_from([9, 64, 65]),
+    c_out=st.sampled_from([1, 64, 70]),
+    kernel=st.sampled_from([1, 3]),
+    bits=st.sampled_from([2, 3, 8]),
+)
+def test_sums_of_counted_bits_equal_the_loop_over_spikes_and_weights(
+    seed: int, shape: tuple[int, ...], c_in: int, c_out: int, kernel: int, bits: int
+) -> None:
+    rng, top = np.random.default_rng(seed), top_level(bits)
+    spikes = (rng.random((*shape, c_in)) < 0.4).astype(np.uint8)
+    levels = rng.integers(-top, top + 1, (c_out, c_in, kernel, kernel)).astype(np.int8)
+    sums = np.empty((*shape, c_out), np.int32)
+    convolve_bits(spikes, level_planes(levels, bits), kernel, kernel, sums)
+    assert np.array_equal(sums[None], summed(spikes[None], levels))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("rate", [0.02, 0.9])
+def test_few_and_many_spikes_are_summed_alike_by_any_number_of_threads(rate: float, threads: int) -> None:
+    rng = np.random.default_rng(4)
+    spikes = (rng.random((4, 5, 6, 64)) < rate).astype(np.uint8)
+    levels = rng.integers(-1, 2, (20, 64, 3, 3)).astype(np.int8)
+    assert np.array_equal(sum_levels(spikes, levels, 1, threads)[None], summed(spikes[None], levels))
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_floats_are_convolved_as_scipys_correlation(kernel: int) -> None:
+    rng = np.random.default_rng(5)
+    x, bias = rng.normal(size=(2, 4, 5, 3)).astype(np.float32), np.array([0.5, -1], np.float32)
+    weights = rng.normal(size=(2, 3, kernel, kernel)).astype(np.float32)
+    planes = [
+        [sum(correlate(image[..., c], own[c], mode="constant") for c in range(3)) for own in weights]
+        for image in x
+    ]
+    assert sum_floats(x, weights, bias) == pytest.approx(np.moveaxis(planes, 1, -1) + bias, abs=1e-5)
 
 
 @pytest.mark.parametrize(("c_in", "want"), [(28, np.int16), (29, np.int32)])

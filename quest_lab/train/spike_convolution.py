@@ -1,8 +1,8 @@
 """Convolution of spikes in training: forward and gradient of the weights by the spikes that are there (CPU).
 
-The forward pass is that of quest_lab.spike_kernels: small integers, exact. The gradient of a weight is the sum of the
-gradients at the places its tap's spikes reach: additions alone, as many as there are spikes. Only the gradient
-towards the spikes, dense in both, is left to torch. What is saved is one byte a spike.
+The forward pass is that of inference, quest_lab.convolution.sum_levels: small integers, exact. The gradient of a
+weight is the sum of the gradients at the places its tap's spikes reach: additions alone, as many as there are spikes.
+Only the gradient towards the spikes, dense in both, is left to torch. What is saved is one byte a spike.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
-from quest_lab.spike_kernels import Spikes, convolve, in_threads, sum_type, tap_rows
+from quest_lab.convolution import sum_levels
+from quest_lab.spike_kernels import Spikes, in_threads
 
 Floats = NDArray[np.float32]
 
@@ -32,15 +33,8 @@ class SpikeConvolution(torch.autograd.Function):
     def forward(ctx: Any, spikes: Tensor, levels: Tensor, top: int) -> Tensor:
         present = spikes.detach().permute(0, 2, 3, 1).to(torch.uint8).contiguous()
         ctx.save_for_backward(present, levels)
-        rows = tap_rows(levels.detach().to(torch.int8).numpy())
-        kernel = (levels.shape[2], levels.shape[3])
-        sums = np.empty((*present.shape[:3], len(levels)), sum_type((len(rows) - 1) * top))
-        source = present.numpy()
-        in_threads(
-            lambda a, b: convolve(source[a:b], rows, kernel, top, sums[a:b]),
-            len(sums),
-            torch.get_num_threads(),
-        )
+        whole = levels.detach().to(torch.int8).numpy()
+        sums = sum_levels(present.numpy(), whole, top, torch.get_num_threads())
         return torch.from_numpy(sums).to(spikes.dtype).permute(0, 3, 1, 2)
 
     @staticmethod

@@ -1,39 +1,52 @@
-"""One training of a table, in a process of its own: what `test_training.py` spreads over the cores."""
+"""Trainings of a campaign's page: one of a table, in a process of its own, and the long one on CIFAR-10."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
+from quest_lab.energy import Counts, count
+from quest_lab.layers import FP32, LayerInfo
 from quest_lab.network import Network
-from quest_lab.train.config import TrainConfig, TrainResult
+from quest_lab.schedule import Schedule
+from quest_lab.train.checkpoint import Checkpoint
+from quest_lab.train.config import Agreement, TrainConfig, TrainResult
 from quest_lab.train.data import Dataset, load_dataset
-from quest_lab.train.loop import train
+from quest_lab.train.history import Epoch, History
+from quest_lab.train.loop import Checkpoints, train
 from quest_lab.train.results import first_macs
+from quest_lab.train.run import Run
+
+_EVERY_STEPS = 100  # between two lines of progress
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a table or a claim needs of a run."""
+    """A run of a table; `seconds` of training and testing."""
 
     test_accuracy: float
     exact: bool
     encoder_differences: int
     seconds: float
-    jumps: int  # transitions by more than one level
-    moves: int
-    frozen: float  # share of the weights that a batch of the first epoch left alone, mean
-    sparsity: np.ndarray
-    rate_out: np.ndarray
-    aor: np.ndarray
-    train_accuracy: tuple[float, ...]
-    macs: np.ndarray
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the claims need of a run: `seconds` of training; `counts` of every step."""
+
+    config: TrainConfig
+    images: int
+    seconds: float
+    test_accuracy: float
+    agreement: Agreement
+    history: list[Epoch]
+    layers: tuple[LayerInfo, ...]
     encoder_macs: float
+    counts: Counts
 
 
 def subset(name: str, images: int | None, held_out: int | None) -> Dataset:
@@ -53,36 +66,87 @@ def one(config: TrainConfig, images: int | None, held_out: int | None = None) ->
     """Train once, measure the held-out images once."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder)
         done = train(
             config,
-            weights=out / "w.h5",
-            schedule=out / "s.h5",
+            weights=Path(folder) / "w.h5",
+            schedule=Path(folder) / "s.h5",
             dataset=subset(config.dataset, images, held_out),
         )
-        network = Network.load(out / "w.h5")
-    return _measured(done, network, time.monotonic() - began)
+    seconds, agreed = time.monotonic() - began, done.agreement
+    if config.bits == FP32:  # nothing quantised to compare
+        return Trained(done.test_accuracy, True, 0, seconds)
+    return Trained(done.test_accuracy, agreed.exact, agreed.encoder_differences, seconds)
 
 
-def _measured(done: TrainResult, network: Network, seconds: float) -> Trained:
-    if network.bits == 32:
-        empty = np.empty(0)
-        return Trained(done.test_accuracy, True, 0, seconds, 0, 0, 0.0, empty, empty, empty, (), empty, 0.0)
-    infos, first, last = network.infos, done.history[0], done.history[-1]
-    moves = np.sum([e.transitions for e in done.history], axis=0).sum(axis=0)
-    near = sum(np.trace(moves, offset=o) for o in (-1, 0, 1))
-    return Trained(
-        test_accuracy=done.test_accuracy,
-        exact=done.agreement.exact,
-        encoder_differences=done.agreement.encoder_differences,
-        seconds=seconds,
-        jumps=int(moves.sum() - near),
-        moves=int(moves.sum() - np.trace(moves)),
-        frozen=1.0 - first.changed,
-        sparsity=last.sparsity,
-        rate_out=last.rate_out(infos),
-        aor=last.aor(infos),
-        train_accuracy=tuple(e.accuracy for e in done.history),
-        macs=np.array([info.macs for info in infos], float),
+def measured(
+    config: TrainConfig, folder: Path, images: int | None = None, held_out: int | None = None
+) -> Measured:
+    """Train into `folder`, or go on from the checkpoint there; a finished run is only read.
+
+    Raises BadInput: the files there are of other settings or another number of training images.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data, tested = subset(config.dataset, images, held_out), folder / "tested.json"
+    if not tested.exists():
+        done = _train(config, folder, data)
+        tested.write_text(json.dumps({"accuracy": done.test_accuracy, "agreement": asdict(done.agreement)}))
+    return _read(config, folder, len(data.train_images))
+
+
+def _train(config: TrainConfig, folder: Path, data: Dataset) -> TrainResult:
+    checkpoint = folder / "checkpoint.h5"
+    resume = checkpoint.exists()
+    watch = Watch(folder / "seconds.txt", resume)
+    return train(
+        config, weights=folder / "weights.h5", schedule=folder / "schedule.h5", dataset=data,
+        checkpoints=Checkpoints(checkpoint, resume=resume), progress=watch.step, on_epoch=watch.epoch, overwrite=True,
+    )  # fmt: skip
+
+
+def _read(config: TrainConfig, folder: Path, images: int) -> Measured:
+    path = folder / "checkpoint.h5"
+    checkpoint, network = Checkpoint.load(path), Network.load(folder / "weights.h5")
+    checkpoint.check(path, config, images)
+    tested = json.loads((folder / "tested.json").read_text(encoding="utf-8"))
+    with Schedule.open(folder / "schedule.h5") as schedule:
+        counts = count(schedule)
+    return Measured(
+        config=checkpoint.config,
+        images=images,
+        seconds=float((folder / "seconds.txt").read_text(encoding="utf-8")),
+        test_accuracy=tested["accuracy"],
+        agreement=Agreement(**tested["agreement"]),
+        history=History(checkpoint.history).epochs(),
+        layers=network.infos,
         encoder_macs=first_macs(network.topology),
+        counts=counts,
     )
+
+
+@dataclass
+class Watch:
+    """Prints how far a training is; keeps the seconds spent in `path`, over resumes too."""
+
+    path: Path
+    resumed: bool
+    before: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        if self.resumed:
+            self.before = float(self.path.read_text(encoding="utf-8"))
+
+    def step(self, what: str, done: int, total: int) -> None:
+        if done % _EVERY_STEPS == 0 or done == total:
+            self._keep(f"{what}: step {done} of {total}")
+
+    def epoch(self, run: Run) -> None:
+        last = run.history[-1]
+        self._keep(
+            f"epoch {run.epoch} of {run.config.epochs}: loss {last.loss:.3f}, accuracy {100 * last.accuracy:.2f} %"
+        )
+
+    def _keep(self, said: str) -> None:
+        seconds = self.before + time.monotonic() - self.began
+        self.path.write_text(f"{seconds}\n", encoding="utf-8")
+        print(f"{said}, {seconds:.0f} s", flush=True)
