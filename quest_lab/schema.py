@@ -258,8 +258,32 @@ _TILES = Table(
     chunk=256,
     kinds=("validation",),
 )
+_LOOP = Table(
+    "loop_steps",
+    "One row per write of a training in the loop; the energy accounts are never mixed. A step that was done again "
+    "after a resume has two rows; what resumes writes all weights again.",
+    (
+        Column("step", "i8", "", "optimizer steps done before the write; 0: the initial load"),
+        Column("writes_intended", "i8", "", "weights that were asked to change, or all"),
+        Column("writes_wrong", "i8", "", "writes whose state read back differs from the intended one"),
+        Column("pulses", "i8", "", "voltage pulses given"),
+        Column(
+            "resets", "i8", "", "resets given: of single cells, or of whole domains where the scope is array"
+        ),
+        Column("spent_energy_j", "f8", "J", "write energy spent: pulses and resets of single cells"),
+        Column(
+            "verify_energy_j", "f8", "J", "energy of verify reads, and once an epoch of a read of all cells"
+        ),
+        Column("field_energy_j", "f8", "J", "energy of reset fields"),
+        Column("resume_energy_j", "f8", "J", "spent before by a write that was cut off"),
+        Column("diverged", "i8", "", "weights whose cell, as last read, does not hold what was asked for"),
+        Column("calls", "i8", "", "rows of `calls` after the write"),
+    ),
+    chunk=1024,
+    kinds=("in-the-loop",),
+)
 TABLES: Mapping[str, Table] = {
-    t.name: t for t in (_CALLS, _APPLIES, _READS, _MARKS, _VISA, _REPLAY, _BASELINES, _VALIDATED, _TILES)
+    t.name: t for t in (_CALLS, _APPLIES, _READS, _MARKS, _VISA, _REPLAY, _BASELINES, _VALIDATED, _TILES, _LOOP)
 }
 
 

@@ -99,6 +99,10 @@ def _device(name: str) -> str:
     return name
 
 
+def _device_or_none(name: str | None) -> str | None:
+    return None if name is None else _device(name)
+
+
 Device = Annotated[
     str,
     typer.Argument(
@@ -306,11 +310,34 @@ def train_command(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Log for TensorBoard too (pip install tensorboard).")
     ] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            help="Train in the loop on this chip (as DEVICE elsewhere): its cells hold the weights; needs "
+            "--characterization.",
+            metavar="DEVICE",
+            callback=_device_or_none,
+        ),
+    ] = None,
+    characterization: Annotated[
+        Path | None,
+        typer.Option("--characterization", help="With --on: run file of `characterize`.", metavar="RUN.h5"),
+    ] = None,
+    open_loop: Annotated[
+        bool, typer.Option("--open-loop", help="With --on: a reset and one pulse a write, as it lands.")
+    ] = False,
+    chip: Chip = None,
+    hardware: Hardware = False,
+    log_wire: LogWire = False,
+    recover: Recover = False,
+    dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a spiking network; write weights and schedule. What is not said is the data set's recipe."""
+    from quest_lab.cli.common import BenchOptions
     from quest_lab.cli.train import run
-    from quest_lab.cli.trainoptions import Options, settings
+    from quest_lab.cli.trainoptions import Options, chip_in_loop, settings
 
     options = {
         "dataset": dataset.value,
@@ -333,12 +360,14 @@ def train_command(
         "seed": seed,
     }
     given = {name: value for name, value in options.items() if _given(context, name)}
+    bench = BenchOptions(hardware, log_wire or None, recover, dry_run)
+    in_loop = chip_in_loop(on, characterization, chip=chip, open_loop=open_loop, bench=bench)
     run(
         out=out,
         config=settings(out, config, given, resume=resume),
         data=data,
         overwrite=overwrite,
-        options=Options(energy, _parsed(states), resume, checkpoint_steps, tensorboard),
+        options=Options(energy, _parsed(states), resume, checkpoint_steps, tensorboard, in_loop),
     )
 
 

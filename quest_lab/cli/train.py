@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quest_lab.characterization import Characterization
 from quest_lab.cli.common import energy, load_restricted, percent
+from quest_lab.cli.dryrun import rehearse
 from quest_lab.cli.energy import execute as rank_patterns
 from quest_lab.cli.energy import print_ranking
+from quest_lab.cli.intheloop import OnChip, on_chip, refuse_cut_off
 from quest_lab.cli.progress import progress
 from quest_lab.cli.rates import print_comparison, print_rates
 from quest_lab.cli.trainoptions import PLAIN, Options, checkpoint_of
@@ -22,6 +25,7 @@ from quest_lab.ranking import Prices
 from quest_lab.record import RunWriter
 from quest_lab.session import Stop, stop_on_signals
 from quest_lab.train.config import TrainConfig, TrainResult
+from quest_lab.train.data import load_dataset
 from quest_lab.train.log import TensorBoard, write_csv
 from quest_lab.train.results import Energies, compare, energies, first_macs, log_rows, to_results
 
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 def run(
     *, out: Path, config: TrainConfig, data: Path | None, overwrite: bool, options: Options = PLAIN
 ) -> None:
+    if options.on is not None and options.on.bench.dry_run:
+        _rehearse(options.on, config, data, options)
+        return
     chip = _Chip.of(options, config.bits)
     done = execute(out=out, config=config, data=data, overwrite=overwrite, options=options, chip=chip)
     if int(os.environ.get("RANK", 0)):
@@ -58,7 +65,7 @@ class _Chip:
     def of(cls, options: Options, bits: int) -> _Chip | None:
         """Raises BadInput, before any training, if the chip cannot hold the levels."""
         if options.energy is None:
-            if options.states is not None:
+            if options.states is not None and options.on is None:
                 raise BadInput("--states: say which chip they are of (--energy RUN.h5)")
             return None
         if bits == FP32:
@@ -78,16 +85,33 @@ def execute(
 ) -> TrainResult:
     from quest_lab.train.loop import Checkpoints, train
 
-    stop = Stop()
+    if options.resume and options.on is None:
+        refuse_cut_off(out)
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(checkpoint_of(out), options.checkpoint_steps, options.resume)
     first = not int(os.environ.get("RANK", 0))
     board = TensorBoard(out / "tensorboard") if options.tensorboard and first else None
-    with progress() as report, stop_on_signals(stop):
-        return train(
-            config, weights=out / "weights.h5", schedule=out / "schedule.h5", data_dir=data, progress=report,
-            stop=stop, overwrite=overwrite, checkpoints=checkpoints, on_epoch=_Epochs(out, chip, board),
-        )  # fmt: skip
+    train_with = partial(
+        train, config, weights=out / "weights.h5", schedule=out / "schedule.h5", overwrite=overwrite,
+        checkpoints=checkpoints, on_epoch=_Epochs(out, chip, board),
+    )  # fmt: skip
+    if options.on is None:
+        stop = Stop()
+        with progress() as report, stop_on_signals(stop):
+            return train_with(data_dir=data, progress=report, stop=stop)
+    images, again = load_dataset(config.dataset, data), {"overwrite": overwrite, "resume": options.resume}
+    with on_chip(options.on, config, images, out, states=options.states, **again) as (session, cells):
+        return train_with(dataset=images, progress=session.progress, stop=session.stop, cells=cells)
+
+
+def _rehearse(on: OnChip, config: TrainConfig, data: Path | None, options: Options) -> None:
+    """The whole training on the twin of its bench file, in a temporary folder."""
+
+    def once(*, out: Path, chip: Path, overwrite: bool) -> None:
+        temporary = replace(options, on=replace(on, chip=chip, name=out.name), resume=False)
+        execute(out=out.parent, config=config, data=data, overwrite=overwrite, options=temporary)
+
+    rehearse(on.device, once)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,18 @@ from pathlib import Path
 
 from quest_lab import __version__
 from quest_lab.errors import BadInput
-from quest_lab.report import cells, patterns, replayed, sources, style, trained, training, validated, weights
+from quest_lab.report import (
+    cells,
+    looped,
+    patterns,
+    replayed,
+    sources,
+    style,
+    trained,
+    training,
+    validated,
+    weights,
+)
 from quest_lab.report.page import Numbers, Section, Text, html
 from quest_lab.report.sources import Files, Source
 
@@ -25,6 +36,7 @@ _MAKERS: dict[str, Callable[[Source, Files], Section]] = {
     sources.CHARACTERIZATION: cells.section,
     sources.SCHEDULE: training.section,
     sources.TRAINING: trained.section,
+    sources.IN_THE_LOOP: looped.section,
     sources.WEIGHTS: weights.section,
     sources.ENERGY: patterns.section,
     sources.REPLAY: replayed.section,
@@ -41,7 +53,7 @@ def make_report(
 ) -> Path:
     """Write report.html and a PNG of each figure into `out_dir`; returns the page.
 
-    `files`: run files (characterization, energy, replay, validation), schedules and weights, any mix. With
+    `files`: run files (characterization, training, energy, replay, validation), schedules and weights, any mix. With
     `overwrite` the pictures of an earlier report in that folder are removed. Raises BadInput for a file that
     is none of these, or when a report is there already; then nothing is written.
     """

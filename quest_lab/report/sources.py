@@ -18,10 +18,12 @@ from quest_lab.schedule import Schedule
 
 CHARACTERIZATION, SCHEDULE, WEIGHTS = "characterization", "schedule", "weights"
 TRAINING, ENERGY, REPLAY, VALIDATION = "training", "energy", "replay", "validation"
+IN_THE_LOOP = "in-the-loop"
 KINDS = (
     CHARACTERIZATION,
     SCHEDULE,
     TRAINING,
+    IN_THE_LOOP,
     WEIGHTS,
     ENERGY,
     REPLAY,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from quest_lab.encodings import DIRECT, check_encoding
 from quest_lab.errors import BadInput
-from quest_lab.layers import FP32, MAX_BITS, parse_blocks
+from quest_lab.layers import FP32, MAX_BITS, Levels, parse_blocks
 from quest_lab.neurons import Neuron
 from quest_lab.train.history import Epoch
 
@@ -27,6 +27,17 @@ class Stop(Protocol):
 
     def check(self) -> None:
         """Raise Interrupted if so."""
+        ...
+
+
+class WeightCells(Protocol):
+    """Memory cells that hold the weights of a training in the loop."""
+
+    def write(self, levels: Levels, *, step: int, read_all: bool) -> Levels:
+        """Bring the weights to `levels` (weights,), asked for after `step` optimizer steps; what the cells hold.
+
+        The first call writes all weights, later ones those that changed. `read_all`: then every cell is read.
+        """
         ...
 
 

@@ -1,4 +1,8 @@
-"""Train a quantised spiking network and stream what was written and read to schedule.h5 (QUEST, MINT)."""
+"""Train a quantised spiking network and stream what was written and read to schedule.h5 (QUEST, MINT).
+
+In the loop (`cells`) the weights live in memory cells: before each forward pass those that changed are written,
+and it uses what the cells were read to hold. The latent FP32 weights stay here.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from quest_lab.errors import BadInput, Interrupted
+from quest_lab.errors import BadInput, DeviceError, Interrupted
 from quest_lab.layers import FP32
 from quest_lab.schedule import Header, ScheduleWriter, stage_of
 from quest_lab.train.checkpoint import Checkpoint
-from quest_lab.train.config import Progress, Stop, TrainConfig, TrainResult
+from quest_lab.train.config import Progress, Stop, TrainConfig, TrainResult, WeightCells
 from quest_lab.train.data import Dataset, load_dataset
 from quest_lab.train.run import Run
 from quest_lab.train.verify import compare
@@ -46,14 +50,18 @@ def train(
     stop: Stop | None = None,
     on_epoch: OnEpoch | None = None,
     overwrite: bool = False,
+    cells: WeightCells | None = None,
 ) -> TrainResult:
     """Train `config`, write `weights` and `schedule`, and measure the saved network's accuracies.
 
-    An FP32 network has no levels, so its schedule is not written.
+    An FP32 network has no levels, so its schedule is not written. With `cells` it trains in the loop: the weights
+    saved and measured are those that the cells were last read to hold, the schedule has those that were asked for.
     The same config, torch build and machine give the same files, also when killed and resumed from a
-    checkpoint (CPU). Stopped (Interrupted), the files are closed as they stand, a checkpoint is left and the
-    exception goes on. Under `torchrun` every process calls this and the first one writes. Raises BadInput:
-    existing outputs, missing data, a checkpoint of another run; Diverged.
+    checkpoint (CPU); in the loop all weights are then written and read again, and the cells' noise goes its own way.
+    Stopped (Interrupted, and DeviceError of the cells), the files are closed as they stand, a checkpoint is left
+    and the exception goes on. Under `torchrun` every process calls this and the first one writes. Raises BadInput:
+    existing outputs, missing data, a checkpoint of another run, cells for an FP32 network or for several
+    processes; Diverged.
     """
     resume = checkpoints is not None and checkpoints.resume
     saved = Checkpoint.load(checkpoints.path) if checkpoints is not None and resume else None
@@ -62,16 +70,17 @@ def train(
     data = load_dataset(config.dataset, data_dir) if dataset is None else dataset
     started = time.perf_counter()
     with _repeatable(config.threads), workers(config.device, config.batch_size) as group:
+        _check_loop(config, group, cells)
         run = Run.start(config, data, group)
         if checkpoints is not None and saved is not None:
             saved.check(checkpoints.path, config, len(data.train_images))
             run.restore(saved)
         overwrite = overwrite or resume
         with _writer(run, schedule, overwrite, None if saved is None else saved.steps) as writer:
-            job = _Job(run, writer, checkpoints, progress, stop, on_epoch)
+            job = _Job(run, writer, checkpoints, progress, stop, on_epoch, cells)
             try:
                 job.run_all()
-            except Interrupted:
+            except (Interrupted, DeviceError):
                 job.save_checkpoint()
                 _save(run, weights, overwrite=True)
                 raise
@@ -96,6 +105,13 @@ def _refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
     for path in paths:
         if Path(path).exists() and not overwrite:
             raise BadInput(f"{path}: exists already (overwrite it with --overwrite)")
+
+
+def _check_loop(config: TrainConfig, group: Workers, cells: WeightCells | None) -> None:
+    if cells is not None and config.bits == FP32:
+        raise BadInput(f"bits={config.bits}: an FP32 network has no levels that cells could hold")
+    if cells is not None and group.count > 1:
+        raise BadInput(f"{group.count} processes: in the loop one process trains, for there is one chip")
 
 
 @contextmanager
@@ -147,11 +163,13 @@ class _Job:
     progress: Progress | None
     stop: Stop | None
     on_epoch: OnEpoch | None
+    cells: WeightCells | None
 
     def run_all(self) -> None:
         run = self.run
         while run.epoch < run.config.epochs:
             _check(self.stop, run.workers)
+            self._write_cells()
             self._step()
             if self.progress is not None and run.workers.first:
                 self.progress("training", run.steps, run.total)
@@ -159,6 +177,14 @@ class _Job:
                 self._end_epoch()
             elif self.checkpoints is not None and run.steps % self.checkpoints.every_steps == 0:
                 self.save_checkpoint()
+        self._write_cells()
+
+    def _write_cells(self) -> None:
+        """Between two steps, so that a stop in here leaves a checkpoint to go on from; once an epoch all are read."""
+        run = self.run
+        if self.cells is not None:
+            held = self.cells.write(run.model.levels(), step=run.steps, read_all=run.batch == 0)
+            run.model.hold(held)
 
     def _step(self) -> None:
         run, epoch, batch = self.run, self.run.epoch, self.run.batch

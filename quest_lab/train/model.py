@@ -50,8 +50,11 @@ class SpikingLayer(nn.Module):
     """A convolution (or linear layer, 1x1 on one place) without bias and its neurons.
 
     Levels with one learnable scale alpha = exp(log_alpha), kept above 0; in an FP32 network plain weights.
-    With hysteresis the levels are kept from step to step, see quest_lab.train.quantise.settle.
+    With hysteresis the levels are kept from step to step, see quest_lab.train.quantise.settle. In the loop the
+    forward pass uses `cells`, levels as memory cells hold them; gradients go straight through to the weights.
     """
+
+    cells: Tensor | None
 
     def __init__(self, info: LayerInfo, config: TrainConfig, rng: np.random.Generator) -> None:
         super().__init__()
@@ -65,6 +68,7 @@ class SpikingLayer(nn.Module):
         self.hysteresis = 0.0 if self.bits == FP32 else config.hysteresis
         if self.hysteresis:
             self.register_buffer("held", quantise_weights(self.weight, self.alpha, self.bits).detach())
+        self.register_buffer("cells", None, persistent=False)
         self.norm = Norm(info.shape[0]) if config.batch_norm else None
 
     def _check_exact(self, info: LayerInfo) -> None:
@@ -81,10 +85,15 @@ class SpikingLayer(nn.Module):
         return self.weight.new_ones(()) if self.bits == FP32 else self.log_alpha.exp()
 
     def levels(self) -> Tensor:
-        """Integer levels as floats, (c_out, c_in, kh, kw)."""
+        """Integer levels as floats, (c_out, c_in, kh, kw): what the weights ask for."""
         if self.hysteresis:
             return hold_weights(self.weight, self.alpha, self.bits, self.get_buffer("held"))
         return quantise_weights(self.weight, self.alpha, self.bits)
+
+    def used(self) -> Tensor:
+        """Levels of the forward pass: those of the cells in the loop, else `levels`."""
+        asked = self.levels()
+        return asked if self.cells is None else asked + (self.cells - asked).detach()
 
     def settle(self) -> None:
         """After an optimizer step: give up levels that the weights have left."""
@@ -93,7 +102,7 @@ class SpikingLayer(nn.Module):
 
     def forward(self, spikes: Tensor) -> tuple[Tensor, Counts]:
         """Spikes (T, B, c_out, h, w) of this layer's neurons from those entering it; their membranes' moves."""
-        weights = self.weight if self.bits == FP32 else self.levels()
+        weights = self.weight if self.bits == FP32 else self.used()
         top = None if self.bits == FP32 or self.amp else top_level(self.bits)
         with torch.autocast(spikes.device.type, torch.bfloat16, enabled=self.amp):
             current = _convolve(spikes, weights, top=top).float()
@@ -240,6 +249,13 @@ class SpikingVGG(nn.Module):
         flat = [layer.levels().flatten() for layer in self._layers()]
         return torch.cat(flat).to(torch.int8).cpu().numpy()
 
+    @torch.no_grad()
+    def hold(self, levels: Levels) -> None:
+        """From now on forward passes and `export` use these levels, flat as `levels` gives them: the cells'."""
+        for info, layer in zip(self.topology.layers(), self._layers(), strict=True):
+            own = torch.from_numpy(levels[info.offset : info.offset + info.size])
+            layer.cells = own.reshape(info.shape).to(layer.weight)
+
     def _layers(self) -> list[SpikingLayer]:
         return [layer for layer in self.convs if isinstance(layer, SpikingLayer)]
 
@@ -271,7 +287,7 @@ class SpikingVGG(nn.Module):
         return tuple(
             Layer(
                 info,
-                _array(layer.weight) if layer.bits == FP32 else _array(layer.levels()).astype(np.int8),
+                _array(layer.weight) if layer.bits == FP32 else _array(layer.used()).astype(np.int8),
                 layer.alpha.item(),
                 block.pool,
                 None if layer.norm is None else layer.norm.folded(),

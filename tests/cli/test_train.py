@@ -12,12 +12,15 @@ import pytest
 
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli import characterize, replay, train, validate
-from quest_lab.cli.trainoptions import Options, settings
+from quest_lab.cli.common import AS_USUAL, BenchOptions
+from quest_lab.cli.intheloop import OnChip
+from quest_lab.cli.trainoptions import Options, chip_in_loop, settings
 from quest_lab.energy import count
 from quest_lab.errors import BadInput, Interrupted
 from quest_lab.protocols.characterize import CharacterizeSettings
 from quest_lab.ranking import rank
 from quest_lab.runfile import open_run
+from quest_lab.runwriter import RunWriter
 from quest_lab.schedule import Schedule
 from quest_lab.train.config import TrainConfig, recipe
 from quest_lab.train.loop import Checkpoints
@@ -157,3 +160,51 @@ def test_the_learning_rate_falls_to_a_tenth_at_half_and_three_quarters() -> None
     config = TrainConfig(learning_rate=1e-3, decay="steps")
     rates = [learning_rate(config, step, 100) for step in (0, 49, 50, 74, 75, 99)]
     assert np.allclose(rates, [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+def test_a_network_trained_in_the_loop_validates_as_it_was_trained(
+    chip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells, out = tmp_path / "cells", tmp_path / "trained"
+    options = Options(on=OnChip("scaled", chip, cells))
+    done = train.execute(out=out, config=TINY, data=None, overwrite=False, options=options)
+    assert "In the loop, levels on (R0,R3,R6)" in capsys.readouterr().out
+    found = validate.execute(
+        device="scaled", weights=done.weights, characterization=chip, out=tmp_path / "v.h5", states=None,
+        data=None, chip=cells, overwrite=False,
+    )  # fmt: skip
+    assert found.accuracy["decoded read-back, closed loop"] == done.test_accuracy
+    with open_run(out / "cells.h5") as run, Schedule.open(out / "schedule.h5") as schedule:
+        final = run.result("final_weights")
+        assert np.array_equal(final["asked"], schedule.final_levels)
+        assert final["pulses"].sum() == run.table("loop_steps")[["pulses", "resets"]].to_numpy().sum()
+
+
+def test_what_was_cut_off_in_the_loop_does_not_go_on_without_its_cells(tmp_path: Path) -> None:
+    run = RunWriter.create(tmp_path / "cells.h5", kind="in-the-loop", title="", seed=0, settings={})
+    run.close("aborted")
+    with pytest.raises(BadInput, match="was trained in the loop: say --on"):
+        train.execute(out=tmp_path, config=TINY, data=None, overwrite=True, options=Options(resume=True))
+
+
+def test_a_chip_with_too_few_cells_is_not_touched(chip: Path, tmp_path: Path) -> None:
+    config = TrainConfig(network="16-16M-32-A", epochs=1)
+    with pytest.raises(
+        BadInput, match=r"placement of 6912 weights, 1 cells each: needs 6912 cells, .* has 1200"
+    ):
+        train.execute(
+            out=tmp_path,
+            config=config,
+            data=None,
+            overwrite=False,
+            options=Options(on=OnChip("scaled", chip)),
+        )
+    assert not (tmp_path / "cells.h5").exists()
+
+
+def test_options_of_a_chip_need_one() -> None:
+    for given, bench in (({"open_loop": True}, AS_USUAL), ({}, BenchOptions(hardware=True))):
+        with pytest.raises(BadInput, match=r"needs a chip to train on \(--on DEVICE\)"):
+            chip_in_loop(None, None, **{"chip": None, "open_loop": False, **given}, bench=bench)
+    with pytest.raises(BadInput, match="--on scaled: needs --characterization"):
+        chip_in_loop("scaled", None, chip=None, open_loop=False, bench=AS_USUAL)
