@@ -283,7 +283,8 @@ _LOOP = Table(
     kinds=("in-the-loop",),
 )
 TABLES: Mapping[str, Table] = {
-    t.name: t for t in (_CALLS, _APPLIES, _READS, _MARKS, _VISA, _REPLAY, _BASELINES, _VALIDATED, _TILES, _LOOP)
+    t.name: t
+    for t in (_CALLS, _APPLIES, _READS, _MARKS, _VISA, _REPLAY, _BASELINES, _VALIDATED, _TILES, _LOOP)
 }
 
 
