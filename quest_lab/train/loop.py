@@ -59,9 +59,9 @@ def train(
     The same config, torch build and machine give the same files, also when killed and resumed from a
     checkpoint (CPU); in the loop all weights are then written and read again, and the cells' noise goes its own way.
     Stopped (Interrupted; DeviceError and LimitExceeded of the cells), the files are closed as they stand, a
-    checkpoint is left and the exception goes on. Under `torchrun` every process calls this and the first one writes. Raises BadInput:
-    existing outputs, missing data, a checkpoint of another run, cells for an FP32 network or for several
-    processes; Diverged.
+    checkpoint is left and the exception goes on. Under `torchrun` every process calls this and the first one
+    writes. Raises BadInput: existing outputs, missing data, a checkpoint of another run, cells for an FP32 network
+    or for several processes; Diverged.
     """
     resume = checkpoints is not None and checkpoints.resume
     saved = Checkpoint.load(checkpoints.path) if checkpoints is not None and resume else None
