@@ -81,7 +81,9 @@ class Replay:
     confusion: NDArray[np.int64]
     steps: dict[str, list[float]]
     left_j: float = 0.0  # spent by a step that was cut off, not in a row yet
-    memory: NDArray[np.int16] | None = None  # what the writer remembers of the placed cells, if taken up again
+    memory: NDArray[np.int16] | None = (
+        None  # what the writer remembers of the placed cells, if taken up again
+    )
     asked: Asked | None = None
     expected: dict[str, Floats] = field(default_factory=dict)
 
@@ -214,9 +216,7 @@ class _Replayer:
     ) -> None:
         self._session, self._schedule, self._found = session, schedule, found
         self._pattern, self._placement = pattern, placement
-        self._programmer = Programmer(
-            session.device, found, check=session.stop.check, objective=objective
-        )
+        self._programmer = Programmer(session.device, found, check=session.stop.check, objective=objective)
         self._pulse_j = evaluate_each(self._programmer.policy).pulse_j
         done = len(resume.steps["step"]) if resume else 0
         self._next = first + max(done - 1, 0)

@@ -62,13 +62,13 @@ class Asked:
         return every
 
 
-def _counts(
-    policy: Policy, memory: NDArray[np.int16], before: States, after: States
-) -> NDArray[np.int64]:
+def _counts(policy: Policy, memory: NDArray[np.int16], before: States, after: States) -> NDArray[np.int64]:
     model, start, to = policy.model, before.astype(np.int64), after.astype(np.int64)
     held = memory if model.lasting else policy.start[start, to]
     shape = (model.memories, model.states, model.states)
-    return np.bincount(np.ravel_multi_index((held, start, to), shape), minlength=int(np.prod(shape))).reshape(shape)
+    return np.bincount(np.ravel_multi_index((held, start, to), shape), minlength=int(np.prod(shape))).reshape(
+        shape
+    )
 
 
 def expected(policy: Policy, found: Characterization, asked: Asked) -> dict[str, Floats]:

@@ -91,7 +91,9 @@ def _alternatives(beliefs: Beliefs, cells: int) -> Floats:
     return np.stack([beliefs.shares(m, d) for m in mean for d in deviation])
 
 
-def _known_cells(law: ThresholdLaw, beliefs: Beliefs, found: Characterization) -> tuple[Cells, NDArray[np.int16]]:
+def _known_cells(
+    law: ThresholdLaw, beliefs: Beliefs, found: Characterization
+) -> tuple[Cells, NDArray[np.int16]]:
     """The cells whose thresholds were measured, and what the staircase says of each."""
     offset, deviation = law.offsets(found.threshold_v)
     known = ~np.isnan(offset)
@@ -136,7 +138,10 @@ def _reachable(law: ThresholdLaw, volts: Floats) -> tuple[Beliefs, NDArray[np.in
         m, d, told = law.learned(volts, mean, deviation)
         step = np.rint(np.clip(m, -_FURTHEST, _FURTHEST) / _MEAN_STEP).astype(int)
         narrow = abs(np.log(d[..., None] / _DEVIATIONS)).argmin(axis=-1)
-        keys = [(int(i), int(k)) if t else nodes[at] for i, k, t in zip(step.flat, narrow.flat, told.flat, strict=True)]
+        keys = [
+            (int(i), int(k)) if t else nodes[at]
+            for i, k, t in zip(step.flat, narrow.flat, told.flat, strict=True)
+        ]
         for key in keys:
             if key not in index:
                 index[key] = len(nodes)

@@ -75,7 +75,11 @@ class WriteModel:
 
     @classmethod
     def markov(
-        cls, probability: Floats, pulse_j: Floats, read_j: Floats, times_s: tuple[float, float, float] = (1, 1, 0)
+        cls,
+        probability: Floats,
+        pulse_j: Floats,
+        read_j: Floats,
+        times_s: tuple[float, float, float] = (1, 1, 0),
     ) -> WriteModel:
         """From `probability[operation, attempt, missed, from, to]` and `pulse_j[operation, attempt, from]`.
 
@@ -255,8 +259,12 @@ def _cost(model: WriteModel, sums: Floats) -> WriteCost:
     """WriteCost of the sums[quantity, ..., from, to] of `_by_type`: with the read before the first pulse."""
     pulse_j, verify_j, pulses, resets, success = sums
     away = 1.0 - np.eye(model.states)
-    time_s = resets * model.pulse_s[0] + (pulses - resets) * model.pulse_s[-1] + (pulses + away) * model.read_s
-    return WriteCost(pulse_j, pulse_j + verify_j + model.read_j[:, None] * away, pulses, resets, time_s, success)
+    time_s = (
+        resets * model.pulse_s[0] + (pulses - resets) * model.pulse_s[-1] + (pulses + away) * model.read_s
+    )
+    return WriteCost(
+        pulse_j, pulse_j + verify_j + model.read_j[:, None] * away, pulses, resets, time_s, success
+    )
 
 
 def next_attempt(
@@ -282,7 +290,9 @@ def _adjusted(
 def actions_of(states: int, attempts: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     """Operation and attempt of each action: the reset, then every set operation at every attempt."""
     op = np.append(0, np.repeat(np.arange(1, states), attempts))
-    return op.astype(np.int8), np.append(attempts // 2, np.tile(np.arange(attempts), states - 1)).astype(np.int8)
+    return op.astype(np.int8), np.append(attempts // 2, np.tile(np.arange(attempts), states - 1)).astype(
+        np.int8
+    )
 
 
 def _action_cost(model: WriteModel, objective: str) -> Floats:
@@ -350,5 +360,7 @@ def _follow(
                             p, then = probability[u, a, known, s, to], after[a, e, s, to]
                             if p > 0.0:
                                 for k in range(kinds):
-                                    now[u, e, s, target, k] += p * (there[k, to] + before[u, then, to, target, k])
+                                    now[u, e, s, target, k] += p * (
+                                        there[k, to] + before[u, then, to, target, k]
+                                    )
     return value[(action.shape[0] - 1) % 2]

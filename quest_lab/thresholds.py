@@ -134,7 +134,9 @@ def _shared_variance(thresholds: Floats, repeat_v: float) -> tuple[float, Floats
     together = np.cov(thresholds.T)[~np.eye(n, dtype=bool)].mean() if n > 1 else variance[0]
     within = float(np.nan_to_num(repeat_v)) ** 2
     total = max(together, 0.0) + within
-    return float(np.clip(max(together, 0.0) / total, 0.05, 0.95)) if total else 0.5, np.sqrt(variance + within)
+    return float(np.clip(max(together, 0.0) / total, 0.05, 0.95)) if total else 0.5, np.sqrt(
+        variance + within
+    )
 
 
 def _truncated(low: Floats, high: Floats) -> tuple[Floats, Floats, Floats]:

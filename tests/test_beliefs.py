@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from quest_lab.sim.skmtj import SkMTJ, thresholds_v
 from quest_lab.thresholds import ThresholdLaw
 from quest_lab.write import Programmer, Written
 
-CELLS, SAMPLE, ROUNDS = 8000, 240, 3
+CELLS, SAMPLE, ROUNDS = 6000, 240, 3
 LAW = ThresholdLaw(np.array([0.5, 0.6]), np.array([0.02, 0.025]), 0.7, 200)
 
 
@@ -45,18 +45,23 @@ def made(preset: str) -> Chip:
     return Chip(array, characterize(session, np.arange(CELLS), np.arange(SAMPLE), settings)[0])
 
 
-@pytest.fixture(scope="module", params=["scaled", "lab"])
-def chip(request: pytest.FixtureRequest) -> Iterator[Chip]:
-    out = made(request.param)
-    yield out
-    out.array.close()
-
-
 @pytest.fixture(scope="module")
-def scaled() -> Iterator[Chip]:
-    out = made("scaled")
-    yield out
-    out.array.close()
+def chips() -> Iterator[Callable[[str], Chip]]:
+    """chips(preset): each measured once, closed at the end."""
+    kept = cache(made)
+    yield kept
+    for preset in ("scaled", "lab"):
+        kept(preset).array.close()
+
+
+@pytest.fixture(params=["scaled", "lab"])
+def chip(request: pytest.FixtureRequest, chips: Callable[[str], Chip]) -> Chip:
+    return chips(request.param)
+
+
+@pytest.fixture
+def scaled(chips: Callable[[str], Chip]) -> Chip:
+    return chips("scaled")
 
 
 def test_the_law_is_that_of_the_chip(scaled: Chip) -> None:
@@ -130,7 +135,10 @@ class Rule:
         for _ in range(12):
             away = state != target
             falls = away & ((state > target) | (self.reset_always & ~fresh & (state > 0)))
-            for op, a in {(0, 0), *zip(target[away & ~falls].tolist(), attempt[away & ~falls].tolist(), strict=True)}:
+            for op, a in {
+                (0, 0),
+                *zip(target[away & ~falls].tolist(), attempt[away & ~falls].tolist(), strict=True),
+            }:
                 mine = np.flatnonzero(falls if op == 0 else away & ~falls & (target == op) & (attempt == a))
                 if not mine.size:
                     continue

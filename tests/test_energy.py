@@ -21,7 +21,9 @@ SHAPES = [(4, 3, 3, 3), (5, 4, 3, 3)]
 
 
 def matrix(reset_j: float) -> np.ndarray:
-    return evaluate(solve(WriteModel.certain(PULSES, reset_j, READS), objective="pulse_energy", horizon=3)).pulse_j
+    return evaluate(
+        solve(WriteModel.certain(PULSES, reset_j, READS), objective="pulse_energy", horizon=3)
+    ).pulse_j
 
 
 def balanced(away: int, towards: int) -> np.ndarray:

@@ -141,7 +141,9 @@ def test_a_free_start_takes_the_best_first_attempt() -> None:
         np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
 
 
-def follow(table: Table, policy: Policy, start: int, target: int, rng: np.random.Generator) -> tuple[float, ...]:
+def follow(
+    table: Table, policy: Policy, start: int, target: int, rng: np.random.Generator
+) -> tuple[float, ...]:
     s, a, m, pulses, energy = start, 1, 0, 0, 0.0
     for left in range(policy.horizon, 0, -1):
         action = int(policy.action[left, s, 2 * a + m, target])
