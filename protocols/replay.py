@@ -18,7 +18,7 @@ from quest_lab.characterization import Characterization, States
 from quest_lab.device import Floats, Scope
 from quest_lab.energy import activation_energy
 from quest_lab.errors import BadInput
-from quest_lab.layers import LayerInfo, Levels, reads_by_level
+from quest_lab.layers import LayerInfo, reads_by_level
 from quest_lab.mapping import Pattern, check, level_count, to_states
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective, evaluate_each
@@ -197,7 +197,7 @@ def join(tiles: Sequence[Replay]) -> Replay:
     )
     confusion = np.sum([t.confusion for t in tiles], axis=0)
     out = Replay(weight, intended, read, writes, write_j, confusion, steps)
-    out.expected = {name: sum(t.expected[name] for t in tiles) for name in tiles[0].expected}
+    out.expected = {name: np.sum([t.expected[name] for t in tiles], axis=0) for name in tiles[0].expected}
     return out
 
 

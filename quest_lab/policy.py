@@ -230,7 +230,7 @@ def evaluate_each(policy: Policy) -> WriteCost:
 
 
 def expect(policy: Policy, asked: NDArray[np.int64]) -> WriteCost:
-    """Expected sums over writes `asked[memory, from, to]`, one for each alternative of the model, shape (alternatives,).
+    """Expected sums over writes `asked[memory, from, to]`, one for each alternative of the model.
 
     Their spread says how well the characterised cells tell what cells do.
     """

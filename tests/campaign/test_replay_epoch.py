@@ -105,10 +105,10 @@ def test_with_noise_the_writes_cost_and_diverge_as_the_policy_expects(
 def _page(schedule: Schedule, out: Replay, used: Characterization, lasted: float) -> str:
     by_law = write_model(used).lasting
     model = (
-        "a threshold law learned from 256 characterised cells; the intervals are 95 % intervals of what these cells leave "
-        "open, on top of which come the chances of this replay"
+        "a threshold law learned from 256 characterised cells; the intervals are 95 % intervals of what these "
+        "cells leave open, on top of which come the chances of this replay"
         if by_law
-        else "shares counted on 256 characterised cells (three of seven states are in use, several found states count as one)"
+        else "shares counted on 256 characterised cells, without interval: three of seven found states are in use"
     )
     rows = [
         f"{schedule.weights} weights in five layers (VGG6), {schedule.steps} synthesised batches, one weight in a "
