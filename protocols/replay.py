@@ -81,9 +81,7 @@ class Replay:
     confusion: NDArray[np.int64]
     steps: dict[str, list[float]]
     left_j: float = 0.0  # spent by a step that was cut off, not in a row yet
-    memory: NDArray[np.int16] | None = (
-        None  # what the writer remembers of the placed cells, if taken up again
-    )
+    memory: NDArray[np.int16] | None = None  # what the writer remembers of the placed cells
     asked: Asked | None = None
     expected: dict[str, Floats] = field(default_factory=dict)
 
@@ -241,6 +239,7 @@ class _Replayer:
             self._step(step)
         self._session.progress("replay", last, last)
         self._out.expected = expected(self._programmer.policy, self._found, self._asked)
+        self._out.asked, self._out.memory = self._asked, self._programmer.memory[self._placement.cells]
         return self._out
 
     def _load(self) -> None:

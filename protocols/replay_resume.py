@@ -99,11 +99,12 @@ class _Calls:
         actions = {_amplitude(self._found, model.operation[a], model.attempt[a]): a
                    for a in range(1, model.operation.size)}  # fmt: skip
         for call in range(begin, end):
-            kind, op, first, count, volts = (self._calls[name][call] for name in self._calls)
-            if kind == Kind.APPLY:
-                given = actions.get(float(volts)) if op == Op.VOLTAGE else None
+            if self._calls["kind"][call] == Kind.APPLY:
+                voltage = self._calls["op"][call] == Op.VOLTAGE
+                given = actions.get(float(self._calls["amplitude"][call])) if voltage else None
                 continue
-            cells, ohm = self._events("reads", "resistance_ohm", int(first), int(first) + int(count))
+            first = int(self._calls["first"][call])
+            cells, ohm = self._events("reads", "resistance_ohm", first, first + int(self._calls["count"][call]))
             rows = np.searchsorted(self._cells, cells)
             landed = self._found.decode(Reading(cells, ohm, np.zeros(cells.size), self._found.read))
             if given is not None:
