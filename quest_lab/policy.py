@@ -226,7 +226,7 @@ def evaluate(policy: Policy) -> WriteCost:
 
 def evaluate_each(policy: Policy) -> WriteCost:
     """Expected costs [memory, from, to] of a cell of which the writer remembers this much."""
-    return _cost(policy.model, np.einsum("eu,kuest->kest", policy.model.share, _by_type(policy)))
+    return _cost(policy.model, np.einsum("eu,kuest->kest", _posterior(policy)[0], _by_type(policy)))
 
 
 def expect(policy: Policy, asked: NDArray[np.int64]) -> WriteCost:
@@ -236,12 +236,33 @@ def expect(policy: Policy, asked: NDArray[np.int64]) -> WriteCost:
     """
     model = policy.model
     cost = _cost(model, _by_type(policy))
-    beliefs = model.share[None] if model.alternatives is None else model.alternatives
-    sums = []
+    beliefs, sums = _posterior(policy), []
     for f in fields(WriteCost):
         by_type = np.broadcast_to(getattr(cost, f.name), (beliefs.shape[2], *asked.shape))
         sums.append(np.einsum("deu,ue->d", beliefs, np.einsum("uest,est->ue", by_type, asked)))
     return WriteCost(*sums)
+
+
+def _posterior(policy: Policy, writes: int = 4) -> Floats:
+    """How cells of which so much is remembered are distributed over the types, [alternatives, memory, type].
+
+    Bayes' rule, with the probability that the policy itself leads a cell of each type to this memory in one to
+    `writes` writes to random targets: the rounding of the memory does no harm then.
+    """
+    model = policy.model
+    beliefs = model.share[None] if model.alternatives is None else model.alternatives
+    if not model.lasting:
+        return beliefs
+    led = np.zeros((model.share.shape[1], model.memories))
+    held = np.zeros((*led.shape, model.states))
+    held[:, 0, 0] = 1.0
+    for _ in range(writes):
+        held = _write_at_random(model.probability, model.after, policy.action, held)
+        led += held.sum(axis=-1)
+    led[:, 0] = 1.0  # nothing known: as fabricated
+    weight = beliefs[:, :1] * led.T
+    total = weight.sum(axis=-1, keepdims=True)
+    return np.where(total > 1e-12, weight / np.maximum(total, 1e-300), beliefs)
 
 
 def _by_type(policy: Policy) -> Floats:
@@ -364,3 +385,36 @@ def _follow(
                                         there[k, to] + before[u, then, to, target, k]
                                     )
     return value[(action.shape[0] - 1) % 2]
+
+
+@nb.njit(cache=True)
+def _write_at_random(
+    probability: Floats, after: NDArray[np.int16], action: NDArray[np.int8], held: Floats
+) -> Floats:
+    """Distribution [type, memory, state] after one write to a random target, from `held`; types keep apart."""
+    types, memories, n = held.shape
+    out = np.zeros((types, memories, n))
+    now = np.zeros((2, memories, n))  # by turns
+    for u in range(types):
+        for target in range(n):
+            for e in range(memories):
+                for s in range(n):
+                    now[0, e, s], now[1, e, s] = held[u, e, s] / n, 0.0
+            for turn in range(action.shape[0] - 1):
+                here, there = now[turn % 2], now[1 - turn % 2]
+                for e in range(memories):
+                    for s in range(n):
+                        mass = here[e, s]
+                        if mass == 0.0:
+                            continue
+                        here[e, s] = 0.0
+                        a = action[action.shape[0] - 1 - turn, s, e, target]
+                        if a < 0:
+                            there[e, s] += mass
+                        for to in range(n if a >= 0 else 0):
+                            there[after[a, e, s, to], to] += mass * probability[u, a, 0, s, to]
+            last = now[(action.shape[0] - 1) % 2]
+            for e in range(memories):
+                for s in range(n):
+                    out[u, e, s] += last[e, s]
+    return out
