@@ -104,7 +104,9 @@ class _Calls:
                 given = actions.get(float(self._calls["amplitude"][call])) if voltage else None
                 continue
             first = int(self._calls["first"][call])
-            cells, ohm = self._events("reads", "resistance_ohm", first, first + int(self._calls["count"][call]))
+            cells, ohm = self._events(
+                "reads", "resistance_ohm", first, first + int(self._calls["count"][call])
+            )
             rows = np.searchsorted(self._cells, cells)
             landed = self._found.decode(Reading(cells, ohm, np.zeros(cells.size), self._found.read))
             if given is not None:

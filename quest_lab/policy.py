@@ -17,13 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import MIN_EVIDENCE, Characterization
 from quest_lab.device import Cells, Floats, Scope
 from quest_lab.errors import BadInput
+from quest_lab.policy_kernels import backward_induction, expected_sums, write_at_random
 
 HORIZON = 12
 Objective = Literal["energy", "pulse_energy", "time", "pulses"]
@@ -210,7 +210,7 @@ def solve(
     cost = np.where(expected.sum(axis=-1) > 0, cost, np.inf)
     dearest = 100.0 * float(cost[np.isfinite(cost)].max(initial=0.0))
     penalty = dearest if penalty is None else penalty
-    action, value = _bellman(np.ascontiguousarray(expected), model.after, cost, horizon, penalty)
+    action, value = backward_induction(np.ascontiguousarray(expected), model.after, cost, horizon, penalty)
     n = model.states
     middle = 0 if model.lasting else 2 * int(model.attempt[0])
     free = free_start and not model.lasting  # an attempt that has not missed
@@ -257,7 +257,7 @@ def _posterior(policy: Policy, writes: int = 4) -> Floats:
     held = np.zeros((*led.shape, model.states))
     held[:, 0, 0] = 1.0
     for _ in range(writes):
-        held = _write_at_random(model.probability, model.after, policy.action, held)
+        held = write_at_random(model.probability, model.after, policy.action, held)
         led += held.sum(axis=-1)
     led[:, 0] = 1.0  # nothing known: as fabricated
     weight = beliefs[:, :1] * led.T
@@ -273,7 +273,7 @@ def _by_type(policy: Policy) -> Floats:
     here[2], here[3, 0] = 1.0, 1.0
     there = np.zeros((5, n))
     there[1] = model.read_j
-    return np.moveaxis(_follow(model.probability, model.after, policy.action, here, there), -1, 0)
+    return np.moveaxis(expected_sums(model.probability, model.after, policy.action, here, there), -1, 0)
 
 
 def _cost(model: WriteModel, sums: Floats) -> WriteCost:
@@ -321,100 +321,3 @@ def _action_cost(model: WriteModel, objective: str) -> Floats:
     if objective == "time":
         return model.pulse_s[:, None, None]
     return np.ones((1, 1, 1)) if objective == "pulses" else model.pulse_j
-
-
-@nb.njit(cache=True)
-def _bellman(
-    probability: Floats, after: NDArray[np.int16], cost: Floats, horizon: int, penalty: float
-) -> tuple[NDArray[np.int8], Floats]:
-    """Backward induction: action [left, state, memory, target], and the value [state, memory, target] at the end."""
-    actions, memories, n = cost.shape
-    action = np.full((horizon + 1, n, memories, n), -1, np.int8)
-    value = np.zeros((horizon + 1, n, memories, n))
-    for s in range(n):
-        for e in range(memories):
-            for target in range(n):
-                value[0, s, e, target] = penalty * (target != s)
-    ahead = np.zeros(n)
-    for left in range(1, horizon + 1):
-        for s in range(n):
-            for e in range(memories):
-                for target in range(n):
-                    value[left, s, e, target] = value[0, s, e, target]
-                for a in range(actions):
-                    if cost[a, e, s] == np.inf:
-                        continue
-                    for target in range(n):
-                        ahead[target] = cost[a, e, s]
-                    for to in range(n):
-                        p, then = probability[a, e, s, to], after[a, e, s, to]
-                        if p > 0.0:
-                            for target in range(n):
-                                ahead[target] += p * value[left - 1, to, then, target]
-                    for target in range(n):
-                        if target != s and ahead[target] < value[left, s, e, target]:
-                            value[left, s, e, target] = ahead[target]
-                            action[left, s, e, target] = a
-    return action, value[horizon]
-
-
-@nb.njit(cache=True)
-def _follow(
-    probability: Floats, after: NDArray[np.int16], action: NDArray[np.int8], here: Floats, there: Floats
-) -> Floats:
-    """Expected sums of `here[k, action, memory, from]` + `there[k, to]`; the last k is the share at the target."""
-    kinds, memories, n = here.shape[0], here.shape[2], here.shape[3]
-    value = np.zeros((2, probability.shape[0], memories, n, n, kinds))  # by turns
-    for target in range(n):
-        value[:, :, :, target, target, kinds - 1] = 1.0
-    for left in range(1, action.shape[0]):
-        now, before = value[left % 2], value[1 - left % 2]
-        for u in range(probability.shape[0]):
-            for e in range(memories):
-                known = e if probability.shape[2] > 1 else 0
-                for s in range(n):
-                    for target in range(n):
-                        a = action[left, s, e, target]
-                        for k in range(kinds if a >= 0 else 0):
-                            now[u, e, s, target, k] = here[k, a, e, s]
-                        for to in range(n if a >= 0 else 0):
-                            p, then = probability[u, a, known, s, to], after[a, e, s, to]
-                            if p > 0.0:
-                                for k in range(kinds):
-                                    now[u, e, s, target, k] += p * (
-                                        there[k, to] + before[u, then, to, target, k]
-                                    )
-    return value[(action.shape[0] - 1) % 2]
-
-
-@nb.njit(cache=True)
-def _write_at_random(
-    probability: Floats, after: NDArray[np.int16], action: NDArray[np.int8], held: Floats
-) -> Floats:
-    """Distribution [type, memory, state] after one write to a random target, from `held`; types keep apart."""
-    types, memories, n = held.shape
-    out = np.zeros((types, memories, n))
-    now = np.zeros((2, memories, n))  # by turns
-    for u in range(types):
-        for target in range(n):
-            for e in range(memories):
-                for s in range(n):
-                    now[0, e, s], now[1, e, s] = held[u, e, s] / n, 0.0
-            for turn in range(action.shape[0] - 1):
-                here, there = now[turn % 2], now[1 - turn % 2]
-                for e in range(memories):
-                    for s in range(n):
-                        mass = here[e, s]
-                        if mass == 0.0:
-                            continue
-                        here[e, s] = 0.0
-                        a = action[action.shape[0] - 1 - turn, s, e, target]
-                        if a < 0:
-                            there[e, s] += mass
-                        for to in range(n if a >= 0 else 0):
-                            there[after[a, e, s, to], to] += mass * probability[u, a, 0, s, to]
-            last = now[(action.shape[0] - 1) % 2]
-            for e in range(memories):
-                for s in range(n):
-                    out[u, e, s] += last[e, s]
-    return out
