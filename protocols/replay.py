@@ -84,6 +84,7 @@ class Replay:
     memory: NDArray[np.int16] | None = None  # what the writer remembers of the placed cells
     asked: Asked | None = None
     expected: dict[str, Floats] = field(default_factory=dict)
+    model: str = ""  # what the policy knows of the cells
 
     @classmethod
     def of(cls, placement: Placement, intended: States, states: int) -> Self:
@@ -196,6 +197,7 @@ def join(tiles: Sequence[Replay]) -> Replay:
     confusion = np.sum([t.confusion for t in tiles], axis=0)
     out = Replay(weight, intended, read, writes, write_j, confusion, steps)
     out.expected = {name: np.sum([t.expected[name] for t in tiles], axis=0) for name in tiles[0].expected}
+    out.model = tiles[0].model
     return out
 
 
@@ -239,6 +241,7 @@ class _Replayer:
             self._step(step)
         self._session.progress("replay", last, last)
         self._out.expected = expected(self._programmer.policy, self._found, self._asked)
+        self._out.model = self._programmer.policy.model.name
         self._out.asked, self._out.memory = self._asked, self._programmer.memory[self._placement.cells]
         return self._out
 

@@ -73,5 +73,5 @@ def _write_costs(out: Replay) -> list[Result]:
         "observed": (np.array([out.total(name) for name in COSTS]), "observed"),
     }
     fields = {name: Field(values, "", text, ("cost",)) for name, (values, text) in columns.items()}
-    about = {"costs": ", ".join(COSTS), "units": ", ".join(COSTS.values())}
+    about = {"costs": ", ".join(COSTS), "units": ", ".join(COSTS.values()), "model": out.model}
     return [Result("write_costs", fields, title="Expected and observed cost of the writes", attrs=about)]

@@ -60,6 +60,10 @@ class WriteModel:
         return int(self.probability.shape[-1])
 
     @property
+    def name(self) -> str:
+        return "threshold law" if self.lasting else "counted shares"
+
+    @property
     def memories(self) -> int:
         return int(self.after.shape[1])
 
@@ -159,7 +163,7 @@ class Policy:
     `penalty`: the declared cost of giving up, in the unit of the objective.
     """
 
-    action: NDArray[np.int8]
+    action: NDArray[np.int16]
     start: NDArray[np.int16]
     model: WriteModel
     penalty: float

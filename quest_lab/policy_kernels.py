@@ -12,10 +12,10 @@ from quest_lab.device import Floats
 @nb.njit(cache=True)
 def backward_induction(
     probability: Floats, after: NDArray[np.int16], cost: Floats, horizon: int, penalty: float
-) -> tuple[NDArray[np.int8], Floats]:
+) -> tuple[NDArray[np.int16], Floats]:
     """Backward induction: action [left, state, memory, target], and the value [state, memory, target] at the end."""
     actions, memories, n = cost.shape
-    action = np.full((horizon + 1, n, memories, n), -1, np.int8)
+    action = np.full((horizon + 1, n, memories, n), -1, np.int16)
     value = np.zeros((horizon + 1, n, memories, n))
     for s in range(n):
         for e in range(memories):
@@ -46,7 +46,7 @@ def backward_induction(
 
 @nb.njit(cache=True)
 def expected_sums(
-    probability: Floats, after: NDArray[np.int16], action: NDArray[np.int8], here: Floats, there: Floats
+    probability: Floats, after: NDArray[np.int16], action: NDArray[np.int16], here: Floats, there: Floats
 ) -> Floats:
     """Expected sums of `here[k, action, memory, from]` + `there[k, to]`; the last k is the share at the target."""
     kinds, memories, n = here.shape[0], here.shape[2], here.shape[3]
@@ -75,7 +75,7 @@ def expected_sums(
 
 @nb.njit(cache=True)
 def write_at_random(
-    probability: Floats, after: NDArray[np.int16], action: NDArray[np.int8], held: Floats
+    probability: Floats, after: NDArray[np.int16], action: NDArray[np.int16], held: Floats
 ) -> Floats:
     """Distribution [type, memory, state] after one write to a random target, from `held`; types keep apart."""
     types, memories, n = held.shape

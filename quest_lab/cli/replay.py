@@ -169,4 +169,8 @@ def print_replay(result: Replayed) -> None:
     if done.expected:
         costs = [(name, f"{mean:.4g}", f"{low:.4g} to {high:.4g}", f"{done.total(name):.4g}", unit)
                  for name, unit in COSTS.items() for mean, low, high in [interval(done.expected[name])]]  # fmt: skip
-        print_table("Cost of the writes", ("", "expected", "95 % interval", "observed", "unit"), costs)
+        print_table(
+            f"Cost of the writes, expected from the {done.model}",
+            ("", "expected", "95 % interval", "observed", "unit"),
+            costs,
+        )

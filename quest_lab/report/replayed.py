@@ -219,7 +219,7 @@ def _cost_table(run: Run) -> Numbers:
         )
         rows.append((f"{name} ({unit})" if unit else name, mean, f"{low} to {high}", observed))
     note = (
-        "Interval: 95 %, of what the characterised cells leave open; a single value where the policy rests on counted "
+        f"The policy rests on: {costs.attrs['model']}. Interval: 95 %, of what the characterised cells leave open; a single value for counted "
         "shares. Times: pulse and read widths, one after the other."
     )
     return Numbers("Cost of the writes", ("cost", "expected", "interval", "observed"), rows, note)
