@@ -219,8 +219,8 @@ def _cost_table(run: Run) -> Numbers:
         )
         rows.append((f"{name} ({unit})" if unit else name, mean, f"{low} to {high}", observed))
     note = (
-        f"The policy rests on: {costs.attrs['model']}. Interval: 95 %, of what the characterised cells leave open; a single value for counted "
-        "shares. Times: pulse and read widths, one after the other."
+        f"The policy rests on: {costs.attrs['model']}. Interval: 95 %, of what the characterised cells leave open; a "
+        "single value for counted shares. Times: pulse and read widths, one after the other."
     )
     return Numbers("Cost of the writes", ("cost", "expected", "interval", "observed"), rows, note)
 
