@@ -294,9 +294,9 @@ class _Replayer:
 
     def _predict(self, before: States, rows: NDArray[np.int64]) -> float:
         """Expected write energy of a step, the field of a domain reset left out (its own account)."""
-        memory, programmer = self._programmer.memory[self._placement.cells], self._programmer
-        scope, after = self._found.reset_scope, self._out.intended
-        moves = self._asked.step(programmer.policy, scope, memory, before, after, rows)
+        programmer, cells, after = self._programmer, self._placement.cells, self._out.intended
+        scope = self._found.reset_scope
+        moves = self._asked.step(programmer.policy, scope, programmer.memory, cells, before, after, rows)
         return float((moves * self._pulse_j).sum())
 
     def _row(

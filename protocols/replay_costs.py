@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization, States
-from quest_lab.device import Floats, Scope
+from quest_lab.device import Cells, Floats, Scope
 from quest_lab.policy import Policy, expect
 
 COSTS = {
@@ -45,15 +45,19 @@ class Asked:
         policy: Policy,
         scope: Scope,
         memory: NDArray[np.int16],
+        cells: Cells,
         before: States,
         after: States,
         rows: NDArray[np.int64],
     ) -> NDArray[np.int64]:
-        """Note a step that brings `rows` of all placed cells from `before` to `after`; returns its own moves[0]."""
+        """Note a step that brings `rows` of all placed cells from `before` to `after`; returns its own moves[0].
+
+        `memory[cells]` is what the writer remembers of the placed cells.
+        """
         falls = scope is Scope.ARRAY and bool(np.any(after[rows] < before[rows]))
         start = np.zeros_like(before) if falls else before
-        named = _counts(policy, memory[rows], start[rows], after[rows])
-        every = _counts(policy, memory, start, after) if falls else named
+        named = _counts(policy, memory[cells[rows]], start[rows], after[rows])
+        every = _counts(policy, memory[cells], start, after) if falls else named
         self.moves += np.stack([every, named])
         if falls:
             self.resets += 1

@@ -50,7 +50,7 @@ def replayed_so_far(
 
 
 def _so_far(
-    rows: Mapping[str, NDArray[Any]],
+    table: Mapping[str, NDArray[Any]],
     calls: _Calls,
     begin: int,
     schedule: Schedule,
@@ -61,17 +61,17 @@ def _so_far(
 ) -> Replay:
     out = Replay.of(placement, to_states(schedule.levels_at(first)[placement.placed], pattern), found.states)
     out.asked, out.memory = Asked.nothing(calls.policy), calls.memory
-    out.steps = {name: column.tolist() for name, column in rows.items()}
-    steps = schedule.from_step(first)
+    out.steps = {name: column.tolist() for name, column in table.items()}
+    steps, rows = schedule.from_step(first), np.arange(placement.weights)
     for k, end in enumerate(out.steps["calls"]):
-        named = np.arange(placement.weights)
+        named = rows
         if k:
             step = next(steps)
             here, named = placement.rows_of(step.weight)
             before = out.intended.copy()
             out.intended[named] = to_states(step.new[here], pattern)
             out.writes[named] += 1
-            out.asked.step(calls.policy, found.reset_scope, out.memory, before, out.intended, named)
+            out.asked.step(calls.policy, found.reset_scope, calls.memory, rows, before, out.intended, named)
             for cells, energy_j in calls.pulses(begin, int(end)):
                 np.add.at(out.write_j, placement.rows_on(cells), energy_j)
         for cells, read in calls.reads(begin, int(end)):
