@@ -72,7 +72,9 @@ def reset_energies(found: Characterization) -> tuple[float, float]:
 def single_cell_cost(found: Characterization, reset_j: float | None = None) -> WriteCost:
     """Expected costs of a write [from, to] where a single cell can be reset: QUEST's matrix, measured."""
     reset = reset_energies(found)[0] if reset_j is None else reset_j
-    return evaluate(solve(WriteModel.measured(found, scope=Scope.CELL, reset_j=reset), objective="pulse"))
+    return evaluate(
+        solve(WriteModel.measured(found, scope=Scope.CELL, reset_j=reset), objective="pulse_energy")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def rank(
     field = reset_energies(found)[1] if field_j is None else field_j
     cost = single_cell_cost(found, reset)
     upward = evaluate(
-        solve(WriteModel.measured(found, scope=Scope.ARRAY), objective="pulse", free_start=True)
+        solve(WriteModel.measured(found, scope=Scope.ARRAY), objective="pulse_energy", free_start=True)
     )
     patterns = all_patterns(counts.levels.shape[-1], found.states)
     in_stage = np.stack([np.ones_like(counts.stage)] + [counts.stage == s for s in (1, 2, 3)]).astype(
