@@ -8,7 +8,7 @@ there it reads what the cells hold and finishes the job. What the cut-off try ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization, States
 from quest_lab.device import Floats, Scope
-from quest_lab.energy import activation_energy, array_update_energy
+from quest_lab.energy import activation_energy
 from quest_lab.errors import BadInput
-from quest_lab.layers import LayerInfo, Levels, reads_by_level
+from quest_lab.layers import LayerInfo, reads_by_level
 from quest_lab.mapping import Pattern, check, level_count, to_states
 from quest_lab.placement import Placement
-from quest_lab.policy import WriteCost, evaluate
+from quest_lab.policy import Objective, evaluate_each
+from quest_lab.protocols.replay_costs import Asked, expected
 from quest_lab.schedule import Schedule, Step
 from quest_lab.session import Session
 from quest_lab.write import Programmer, Written
@@ -38,6 +39,7 @@ STEP_COLUMNS = (
     "predicted_energy_j",
     "spent_energy_j",
     "verify_energy_j",
+    "time_s",
     "inference_gated_energy_j",
     "inference_row_energy_j",
     "field_energy_j",
@@ -67,7 +69,8 @@ class Replay:
     `weight` are the weights that were placed; `intended` and `read` their states at the end, `writes` and
     `write_j` how often each was written and the energy of its cell after the initial load, all of shape
     (placed,). `confusion[intended, read]` counts every write; `steps` holds the columns of the run file's table
-    `replay_steps`, the initial load as step -1; energies in joule.
+    `replay_steps`, the initial load as step -1; energies in joule. `expected` holds, for each of COSTS, what the policy
+    expected of the steps after the load, one value for each alternative that the characterised cells leave open.
     """
 
     weight: NDArray[np.int64]
@@ -78,6 +81,10 @@ class Replay:
     confusion: NDArray[np.int64]
     steps: dict[str, list[float]]
     left_j: float = 0.0  # spent by a step that was cut off, not in a row yet
+    memory: NDArray[np.int16] | None = None  # what the writer remembers of the placed cells
+    asked: Asked | None = None
+    expected: dict[str, Floats] = field(default_factory=dict)
+    model: str = ""  # what the policy knows of the cells
 
     @classmethod
     def of(cls, placement: Placement, intended: States, states: int) -> Self:
@@ -128,11 +135,13 @@ def replay(
     steps: int | None = None,
     tile: int = 0,
     resume: Replay | None = None,
+    objective: Objective = "energy",
 ) -> Replay:
     """Write the levels before step `first`, then each step's changes, reading back what every cell holds.
 
     `found` is restricted to the states in use; `pattern` maps weight levels to them; `resume` is what
-    `replayed_so_far` found in the run file that goes on. Inference reads are counted with tile 0 only.
+    `replayed_so_far` found in the run file that goes on; `objective` what its writes are to save. Inference reads are
+    counted with tile 0 only.
     Raises BadInput when the pattern does not fit, the placement is larger than the chip or a cell has no
     baseline.
     """
@@ -147,7 +156,7 @@ def replay(
         raise BadInput(f"placement of {placement.weights} weights for a schedule of {schedule.weights}")
     found.index_of(placement.cells)  # every cell needs a baseline before the first pulse
     last = schedule.steps if steps is None else min(first + steps, schedule.steps)
-    return _Replayer(session, schedule, found, pattern, placement, resume, first, tile).run(last)
+    return _Replayer(session, schedule, found, pattern, placement, resume, first, tile, objective).run(last)
 
 
 def replay_tiles(
@@ -160,13 +169,14 @@ def replay_tiles(
     first: int = 0,
     steps: int | None = None,
     resume: Sequence[Replay] = (),
+    objective: Objective = "energy",
 ) -> Replay:
     """The whole replay again for each part of the weights, one after the other on the same cells."""
     done = list(resume)
     for tile, placement in enumerate(placements):
         so_far = done[tile] if tile < len(done) else None
         out = replay(session, schedule, found, pattern, placement=placement, first=first, steps=steps,
-                     tile=tile, resume=so_far)  # fmt: skip
+                     tile=tile, resume=so_far, objective=objective)  # fmt: skip
         done[tile : tile + 1] = [out]
     return join(done)
 
@@ -185,7 +195,10 @@ def join(tiles: Sequence[Replay]) -> Replay:
         for name in ("weight", "intended", "read", "writes", "write_j")
     )
     confusion = np.sum([t.confusion for t in tiles], axis=0)
-    return Replay(weight, intended, read, writes, write_j, confusion, steps)
+    out = Replay(weight, intended, read, writes, write_j, confusion, steps)
+    out.expected = {name: np.sum([t.expected[name] for t in tiles], axis=0) for name in tiles[0].expected}
+    out.model = tiles[0].model
+    return out
 
 
 class _Replayer:
@@ -199,17 +212,21 @@ class _Replayer:
         resume: Replay | None,
         first: int,
         tile: int,
+        objective: Objective,
     ) -> None:
         self._session, self._schedule, self._found = session, schedule, found
         self._pattern, self._placement = pattern, placement
-        self._programmer = Programmer(session.device, found, check=session.stop.check)
-        self._cost: WriteCost = evaluate(self._programmer.policy)
+        self._programmer = Programmer(session.device, found, check=session.stop.check, objective=objective)
+        self._pulse_j = evaluate_each(self._programmer.policy).pulse_j
         done = len(resume.steps["step"]) if resume else 0
         self._next = first + max(done - 1, 0)
         self._levels = schedule.levels_at(self._next)
         intended = to_states(self._levels[placement.placed], pattern)
         self._out = resume or Replay.of(placement, intended, found.states)
         self._out.intended, self._done, self._tile = intended, done, tile
+        self._asked = self._out.asked or Asked.nothing(self._programmer.policy)
+        if self._out.memory is not None:
+            self._programmer.memory[placement.cells] = self._out.memory
 
     def run(self, last: int) -> Replay:
         if self._done:
@@ -223,6 +240,9 @@ class _Replayer:
             self._session.progress("replay", step.index, last)
             self._step(step)
         self._session.progress("replay", last, last)
+        self._out.expected = expected(self._programmer.policy, self._found, self._asked)
+        self._out.model = self._programmer.policy.model.name
+        self._out.asked, self._out.memory = self._asked, self._programmer.memory[self._placement.cells]
         return self._out
 
     def _load(self) -> None:
@@ -244,8 +264,9 @@ class _Replayer:
         reads = self._inference_energy(step)
         self._levels[step.weight] = step.new
         here, rows = self._placement.rows_of(step.weight)
-        predicted = self._predict(step.old[here], step.new[here])
+        before = self._out.intended.copy()
         self._out.intended[rows] = to_states(step.new[here], self._pattern)
+        predicted = self._predict(before, rows)
         self._out.writes[rows] += 1
         done = self._programmer.write(self._placement.cells_of(rows), self._out.intended[rows])
         self._note(rows, done)
@@ -271,20 +292,12 @@ class _Replayer:
             float(activation_energy(np.asarray(reads), cost, self._pattern, gated=False)),
         )
 
-    def _predict(self, old: Levels, new: Levels) -> float:
-        """Expected write energy of a step, the field of a domain reset left out (its own account).
-
-        Call it once `self._levels` are those after the step.
-        """
-        before, after = (to_states(x, self._pattern).astype(np.intp) for x in (old, new))
-        if self._found.reset_scope is Scope.CELL:
-            return float(self._cost.pulse_j[before, after].sum())
-        n, half = len(self._pattern), len(self._pattern) // 2
-        moves = np.zeros((1, n, n), np.int64)
-        np.add.at(moves[0], (old.astype(np.intp) + half, new.astype(np.intp) + half), 1)
-        held = self._levels[self._placement.placed].astype(np.int64) + half
-        levels = np.bincount(held, minlength=n)[None]
-        return float(array_update_energy(moves, levels, self._cost.pulse_j, 0.0, self._pattern)[0])
+    def _predict(self, before: States, rows: NDArray[np.int64]) -> float:
+        """Expected write energy of a step, the field of a domain reset left out (its own account)."""
+        programmer, cells, after = self._programmer, self._placement.cells, self._out.intended
+        scope = self._found.reset_scope
+        moves = self._asked.step(programmer.policy, scope, programmer.memory, cells, before, after, rows)
+        return float((moves * self._pulse_j).sum())
 
     def _row(
         self, step: int, epoch: int, batch: int, done: Written, predicted: float, reads: tuple[float, float]
@@ -293,7 +306,7 @@ class _Replayer:
         self._out.left_j = 0.0
         values = (
             self._tile, step, epoch, batch, done.cells.size, int(done.wrong.sum()), done.pulses, done.resets, predicted,
-            done.write_j, done.verify_j, *reads, done.field_j, left_j, self._out.diverged,
+            done.write_j, done.verify_j, done.time_s(self._found), *reads, done.field_j, left_j, self._out.diverged,
             run.rows("calls") if run else 0,
         )  # fmt: skip
         row = dict(zip(STEP_COLUMNS, values, strict=True))

@@ -8,6 +8,7 @@ import numpy as np
 
 from quest_lab.layers import LayerInfo
 from quest_lab.protocols.replay import Replay
+from quest_lab.protocols.replay_costs import COSTS, interval
 from quest_lab.schema import Field, Result
 
 _LAYER_FIELDS = (
@@ -56,4 +57,21 @@ def to_results(out: Replay, layers: Sequence[LayerInfo]) -> list[Result]:
         Result("final_states", final, title="States at the end"),
         Result("replay_layers", shares, title="Writes of each layer after the initial load",
                attrs={"layers": ", ".join(layer.name for layer in layers)}),
+        *_write_costs(out),
     ]  # fmt: skip
+
+
+def _write_costs(out: Replay) -> list[Result]:
+    """What the policy expected of all steps after the load, and what was observed."""
+    if not out.expected:
+        return []
+    told = np.array([interval(out.expected[name]) for name in COSTS])
+    columns = {
+        "expected": (told[:, 0], "expected by the policy"),
+        "low": (told[:, 1], "lower end of its 95 % interval: what the characterised cells leave open"),
+        "high": (told[:, 2], "upper end"),
+        "observed": (np.array([out.total(name) for name in COSTS]), "observed"),
+    }
+    fields = {name: Field(values, "", text, ("cost",)) for name, (values, text) in columns.items()}
+    about = {"costs": ", ".join(COSTS), "units": ", ".join(COSTS.values()), "model": out.model}
+    return [Result("write_costs", fields, title="Expected and observed cost of the writes", attrs=about)]

@@ -60,12 +60,16 @@ def reset_energies(found: Characterization) -> tuple[float, float]:
 def single_cell_cost(found: Characterization, reset_j: float | None = None) -> WriteCost:
     """Expected costs of a write [from, to] where a single cell can be reset: QUEST's matrix, measured."""
     reset = reset_energies(found)[0] if reset_j is None else reset_j
-    return evaluate(solve(WriteModel.measured(found, scope=Scope.CELL, reset_j=reset), objective="pulse"))
+    return evaluate(
+        solve(WriteModel.measured(found, scope=Scope.CELL, reset_j=reset), objective="pulse_energy")
+    )
 
 
 def upward_cost(found: Characterization) -> WriteCost:
     """Expected costs of a write [from, to] where no single cell can be reset: approach from below."""
-    return evaluate(solve(WriteModel.measured(found, scope=Scope.ARRAY), objective="pulse", free_start=True))
+    return evaluate(
+        solve(WriteModel.measured(found, scope=Scope.ARRAY), objective="pulse_energy", free_start=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)

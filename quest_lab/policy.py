@@ -1,51 +1,112 @@
 """Program-and-verify as a stochastic shortest path with a finite horizon (pure mathematics, no device).
 
-A write is in state (s, a, m): s the state just read, a the attempt index (amplitude shift), m whether the
-last set pulse of this write missed. Actions are the operations: 0 the reset, j the set pulse of state j.
-After a set pulse that fell short the next attempt is higher, after an overshoot lower (ISPP in both directions):
-a cell that missed a pulse misses the same pulse again far more often than a fresh one. A miss by one state moves
-one step; a miss by d states moves 2 d, since a step is at most half the distance of two thresholds.
+A write is in state (s, e): s the state just read, e what the writer remembers of the cell. Actions are pulses:
+action 0 the reset, the others set pulses of one operation at one attempt (amplitude shift; ISPP in both directions).
 
-    V_0(s, ...) = 0 if s = target else penalty
-    V_h(s, a, m) = min_o  cost[o, a, s] + sum_s' P[o, a, m, s, s'] V_{h-1}(s', a', m')      (Bellman)
+    V_0(s, e) = 0 if s = target else penalty
+    V_h(s, e) = min_a  cost[a, s] + sum_s' P[a, e, s, s'] (read[s'] + V_{h-1}(s', after[a, e, s, s']))    (Bellman)
 
-With certain transitions the expected pulse energy is QUEST's matrix (arXiv 2504.00679): R2 -> R1 is a reset
-and a pulse.
+What cells do may depend on a hidden type u of the cell, of which e holds a belief share[e, u]: then
+P[a, e] = sum_u share[e, u] P_u[a], and a policy is evaluated type by type, so that the failures of a weak cell are
+correlated. With certain transitions the expected pulse energy is QUEST's matrix (arXiv 2504.00679): R2 -> R1 is a
+reset and a pulse.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import MIN_EVIDENCE, Characterization
-from quest_lab.device import Floats, Scope
+from quest_lab.device import Cells, Floats, Scope
 from quest_lab.errors import BadInput
+from quest_lab.policy_kernels import backward_induction, expected_sums, write_at_random
 
 HORIZON = 12
+Objective = Literal["energy", "pulse_energy", "time", "pulses"]
 
 
 @dataclass(frozen=True, slots=True)
 class WriteModel:
-    """Transition probabilities [operation, attempt, missed, from, to] and costs.
+    """What pulses do, as far as the writer knows.
 
-    `pulse_j[operation, attempt, from]` and `read_j[state]` in joule; an action whose probabilities sum to 0
-    is not available. Without `reset` (array scope) operation 0 is not available to a single cell.
+    `probability[type, action, memory, from, to]` (of length 1 along type or memory where it does not matter; an
+    action whose probabilities sum to 0 is not available), `share[memory, type]` the belief, `after[action, memory,
+    from, to]` the memory afterwards. `operation` and `attempt` of each action; `pulse_j[action, memory, from]`
+    (memory of length 1 where it does not matter) and `read_j[state]` in joule, `pulse_s[action]` and `read_s` in
+    seconds. `lasting`: the memory is of the cell, not of one write; it begins at `known_memory` for `known_cells`, else
+    at 0. `alternatives[k, memory, type]`: beliefs that the characterised cells leave equally likely.
     """
 
     probability: Floats
+    share: Floats
+    after: NDArray[np.int16]
+    operation: NDArray[np.int8]
+    attempt: NDArray[np.int8]
     pulse_j: Floats
+    pulse_s: Floats
     read_j: Floats
+    read_s: float
+    lasting: bool = False
+    known_cells: Cells = field(default_factory=lambda: np.empty(0, np.int64))
+    known_memory: NDArray[np.int16] = field(default_factory=lambda: np.empty(0, np.int16))
+    alternatives: Floats | None = None
 
     @property
     def states(self) -> int:
         return int(self.probability.shape[-1])
 
     @property
-    def attempts(self) -> int:
-        return int(self.probability.shape[1])
+    def name(self) -> str:
+        return "threshold law" if self.lasting else "counted shares"
+
+    @property
+    def memories(self) -> int:
+        return int(self.after.shape[1])
+
+    @property
+    def expected(self) -> Floats:
+        """Probability under the belief of each memory [action, memory, from, to]."""
+        types, _, memories = self.probability.shape[:3]
+        if types == 1:
+            return np.broadcast_to(self.probability[0], self.after.shape)
+        if memories != 1:
+            raise BadInput("a write model's probability depends on the type or on the memory, not on both")
+        return np.ascontiguousarray(np.moveaxis(np.tensordot(self.share, self.probability[:, :, 0], 1), 0, 1))
+
+    @classmethod
+    def markov(
+        cls,
+        probability: Floats,
+        pulse_j: Floats,
+        read_j: Floats,
+        times_s: tuple[float, float, float] = (1, 1, 0),
+    ) -> WriteModel:
+        """From `probability[operation, attempt, missed, from, to]` and `pulse_j[operation, attempt, from]`.
+
+        The memory is of one write: its attempt, and whether its last set pulse missed (2 attempt + missed).
+        `times_s` of a reset, a set pulse and a read.
+        """
+        n, attempts = probability.shape[0], probability.shape[1]
+        op, attempt = actions_of(n, attempts)
+        known = np.zeros((1, op.size, 2 * attempts, n, n))
+        after = np.empty((op.size, 2 * attempts, n, n), np.int16)
+        energy = np.zeros((op.size, 2 * attempts, n))
+        to = np.broadcast_to(np.arange(n), (n, n))
+        for e in range(2 * attempts):
+            a, missed = divmod(e, 2)
+            mine = np.flatnonzero((op == 0) | (attempt == a))
+            known[0, mine, e] = probability[op[mine], a, missed]
+            energy[mine, e] = pulse_j[op[mine], a]
+            after[0, e] = e
+            for o in range(1, op.size):
+                after[o, e] = 2 * _adjusted(a, int(op[o]), to, attempts) + (to != op[o])
+        times = np.where(op == 0, times_s[0], times_s[1])
+        share = np.ones((2 * attempts, 1))
+        return cls(known, share, after, op, attempt, energy, times, read_j, times_s[2])
 
     @classmethod
     def certain(cls, pulse_j: Floats, reset_j: float, read_j: Floats) -> WriteModel:
@@ -57,7 +118,7 @@ class WriteModel:
                 if op == 0 or start < op:
                     probability[op, 0, :, start, op] = 1.0
                     cost[op, 0, start] = reset_j if op == 0 else pulse_j[start, op]
-        return cls(probability, cost, read_j)
+        return cls.markov(probability, cost, read_j)
 
     @classmethod
     def measured(
@@ -68,35 +129,44 @@ class WriteModel:
         `scope` and `reset_j` (energy of one reset) default to the device's own; under scope `array` a single
         cell cannot be reset.
         """
-        per_cell = (scope or found.reset_scope) is Scope.CELL
         seen = found.counts.sum(axis=-1, keepdims=True)
         pooled = found.counts.sum(axis=2, keepdims=True)  # over `missed`, where one of the two was never seen
         counts = np.where(seen >= MIN_EVIDENCE, found.counts, pooled)
         total = counts.sum(axis=-1, keepdims=True)
-        n = found.states
         probability = np.where(total >= MIN_EVIDENCE, counts / np.maximum(total, 1), 0.0)
-        resets = found.counts[0].sum(axis=(0, 1))  # a reset does not depend on attempts
-        enough = resets.sum(axis=-1, keepdims=True)
-        share = np.where(enough >= MIN_EVIDENCE, resets / np.maximum(enough, 1), 0.0)
-        probability[0] = share if per_cell else 0.0
-        for op in range(1, n):
+        probability[0] = reset_shares(found, scope)
+        for op in range(1, found.states):
             probability[op, :, :, op:] = 0.0  # a set pulse is for raising only
         pulse = np.nan_to_num(found.energy_j)
-        pulse[0] = (found.reset_energy_j if reset_j is None else reset_j) if per_cell else 0.0
-        return cls(probability, pulse, found.read_energy_j())
+        pulse[0] = found.reset_energy_j if reset_j is None else reset_j
+        return cls.markov(probability, pulse, found.read_energy_j(), widths_s(found))
+
+
+def reset_shares(found: Characterization, scope: Scope | None = None) -> Floats:
+    """Observed shares of a reset [from, to], all 0 where a single cell cannot be reset or it was hardly seen."""
+    resets = found.counts[0].sum(axis=(0, 1))  # a reset does not depend on attempts
+    enough = resets.sum(axis=-1, keepdims=True)
+    per_cell = (scope or found.reset_scope) is Scope.CELL
+    return np.where(per_cell & (enough >= MIN_EVIDENCE), resets / np.maximum(enough, 1), 0.0)
+
+
+def widths_s(found: Characterization) -> tuple[float, float, float]:
+    """Seconds of a reset, a set pulse and a read."""
+    return found.reset.width_s, found.set_width_s, found.read.width_s
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What to do: `action[pulses left, state, attempt, missed, target]`, -1 = nothing helps, give up.
+    """What to do: `action[pulses left, state, memory, target]`, -1 = nothing helps, give up.
 
-    `start[state, target]` is the attempt index to begin with.
+    `start[state, target]` is the memory that a write begins with where the model's memory is not lasting.
+    `penalty`: the declared cost of giving up, in the unit of the objective.
     """
 
-    action: NDArray[np.int8]
-    start: NDArray[np.int8]
+    action: NDArray[np.int16]
+    start: NDArray[np.int16]
     model: WriteModel
-    penalty_j: float
+    penalty: float
 
     @property
     def horizon(self) -> int:
@@ -105,81 +175,135 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class WriteCost:
-    """Expected cost of one write [from, to], from the first pulse on; all zero on the diagonal.
+    """Expected cost of one write [..., from, to], from the first pulse on; all zero on the diagonal.
 
     `pulse_j`: the energy of the pulses alone. `total_j`: with a verify read before the first and after every
-    pulse. `pulses`, `resets`: numbers. `success`: probability to end in the target.
+    pulse. `pulses` (resets too), `resets`: numbers. `time_s`: of pulses and verify reads. `success`: probability
+    to end in the target.
     """
 
     pulse_j: Floats
     total_j: Floats
     pulses: Floats
     resets: Floats
+    time_s: Floats
     success: Floats
 
 
 def solve(
     model: WriteModel,
     *,
-    objective: str = "total",
+    objective: Objective = "energy",
     horizon: int = HORIZON,
-    penalty_j: float | None = None,
+    penalty: float | None = None,
     free_start: bool = False,
 ) -> Policy:
     """The cheapest policy for every target.
 
-    `objective` counts pulses alone ("pulse") or with their verify reads ("total"). `penalty_j` is the
-    declared cost of giving up (default: 100 times the dearest pulse). `free_start` lets the policy choose
-    the first attempt (approach from below); otherwise a write starts in the middle.
+    `objective`: energy of pulses and verify reads, or of the pulses alone (QUEST's matrix), time of both, or number
+    of pulses. `penalty` is the declared cost of giving up in its unit (default: 100 times the dearest action).
+    `free_start` lets the policy choose the first attempt where the memory is not lasting (approach from below).
     """
-    if objective not in ("pulse", "total"):
-        raise BadInput(f"objective {objective!r}: want 'pulse' or 'total'")
-    penalty = 100.0 * float(model.pulse_j.max() + model.read_j.max()) if penalty_j is None else penalty_j
-    n, attempts = model.states, model.attempts
-    cost = _step_cost(model, model.pulse_j, with_reads=objective == "total")
-    action = np.full((horizon + 1, n, attempts, 2, n), -1, np.int8)
-    start = np.full((n, n), attempts // 2, np.int8)
-    for target in range(n):
-        value = np.where(np.arange(n) == target, 0.0, penalty)[:, None, None] * np.ones((n, attempts, 2))
-        for left in range(1, horizon + 1):
-            ahead = np.stack([_expect(model, op, value) for op in range(n)]) + cost
-            ahead[~_available(model)] = np.inf
-            best = ahead.argmin(axis=0)
-            cheapest = np.take_along_axis(ahead, best[None], axis=0)[0]
-            use = (cheapest < penalty) & (np.arange(n) != target)[:, None, None]
-            action[left, ..., target] = np.where(use, best, -1)
-            value = np.where(use, cheapest, np.where(np.arange(n) == target, 0.0, penalty)[:, None, None])
-        if free_start:
-            start[:, target] = value[:, :, 0].argmin(axis=1)
-    return Policy(action, start, model, penalty)
+    if objective not in get_args(Objective):
+        raise BadInput(f"objective {objective!r}: want one of {', '.join(get_args(Objective))}")
+    cost = np.broadcast_to(_action_cost(model, objective), model.after.shape[:3])
+    expected = model.expected
+    read = {"energy": model.read_j, "time": np.full(model.states, model.read_s)}.get(objective)
+    if read is not None:
+        cost = cost + expected @ read
+    cost = np.where(expected.sum(axis=-1) > 0, cost, np.inf)
+    dearest = 100.0 * float(cost[np.isfinite(cost)].max(initial=0.0))
+    penalty = dearest if penalty is None else penalty
+    action, value = backward_induction(np.ascontiguousarray(expected), model.after, cost, horizon, penalty)
+    n = model.states
+    middle = 0 if model.lasting else 2 * int(model.attempt[0])
+    free = free_start and not model.lasting  # an attempt that has not missed
+    start = value[:, ::2].argmin(axis=1) * 2 if free else np.full((n, n), middle)
+    return Policy(action, start.astype(np.int16), model, penalty)
 
 
 def evaluate(policy: Policy) -> WriteCost:
-    """Expected costs of following `policy` on the model it was solved for."""
-    model, ones = policy.model, np.ones_like(policy.model.pulse_j)
-    resets = np.zeros_like(ones)
-    resets[0] = 1.0
-    first_read = model.read_j[:, None] * (1.0 - np.eye(model.states))
-    pulse = _follow(policy, _step_cost(model, model.pulse_j, with_reads=False), None)
-    total = _follow(policy, _step_cost(model, model.pulse_j, with_reads=True), None) + first_read
+    """Expected costs [from, to] of following `policy` on the model it was solved for, from `start` on."""
+    each, (state, target) = evaluate_each(policy), np.indices((policy.model.states,) * 2)
+    return WriteCost(*(getattr(each, f.name)[policy.start, state, target] for f in fields(WriteCost)))
+
+
+def evaluate_each(policy: Policy) -> WriteCost:
+    """Expected costs [memory, from, to] of a cell of which the writer remembers this much."""
+    return _cost(policy.model, np.einsum("eu,kuest->kest", _posterior(policy)[0], _by_type(policy)))
+
+
+def expect(policy: Policy, asked: NDArray[np.int64]) -> WriteCost:
+    """Expected sums over writes `asked[memory, from, to]`, one for each alternative of the model.
+
+    Their spread says how well the characterised cells tell what cells do.
+    """
+    model = policy.model
+    cost = _cost(model, _by_type(policy))
+    beliefs, sums = _posterior(policy), []
+    for f in fields(WriteCost):
+        by_type = np.broadcast_to(getattr(cost, f.name), (beliefs.shape[2], *asked.shape))
+        sums.append(np.einsum("deu,ue->d", beliefs, np.einsum("uest,est->ue", by_type, asked)))
+    return WriteCost(*sums)
+
+
+def _posterior(policy: Policy, writes: int = 4) -> Floats:
+    """How cells of which so much is remembered are distributed over the types, [alternatives, memory, type].
+
+    Bayes' rule, with the probability that the policy itself leads a cell of each type to this memory in one to
+    `writes` writes to random targets: the rounding of the memory does no harm then.
+    """
+    model = policy.model
+    beliefs = model.share[None] if model.alternatives is None else model.alternatives
+    if not model.lasting:
+        return beliefs
+    led = np.zeros((model.share.shape[1], model.memories))
+    held = np.zeros((*led.shape, model.states))
+    held[:, 0, 0] = 1.0
+    for _ in range(writes):
+        held = write_at_random(model.probability, model.after, policy.action, held)
+        led += held.sum(axis=-1)
+    led[:, 0] = 1.0  # nothing known: as fabricated
+    weight = beliefs[:, :1] * led.T
+    total = weight.sum(axis=-1, keepdims=True)
+    return np.where(total > 1e-12, weight / np.maximum(total, 1e-300), beliefs)
+
+
+def _by_type(policy: Policy) -> Floats:
+    """Pulse energy, verify energy, operations, resets and success [these, type, memory, from, target]."""
+    model, n = policy.model, policy.model.states
+    here = np.zeros((5, model.operation.size, model.memories, n))
+    here[0] = np.broadcast_to(model.pulse_j, here[0].shape)
+    here[2], here[3, 0] = 1.0, 1.0
+    there = np.zeros((5, n))
+    there[1] = model.read_j
+    return np.moveaxis(expected_sums(model.probability, model.after, policy.action, here, there), -1, 0)
+
+
+def _cost(model: WriteModel, sums: Floats) -> WriteCost:
+    """WriteCost of the sums[quantity, ..., from, to] of `_by_type`: with the read before the first pulse."""
+    pulse_j, verify_j, pulses, resets, success = sums
+    away = 1.0 - np.eye(model.states)
+    time_s = (
+        resets * model.pulse_s[0] + (pulses - resets) * model.pulse_s[-1] + (pulses + away) * model.read_s
+    )
     return WriteCost(
-        pulse_j=pulse,
-        total_j=total,
-        pulses=_follow(policy, _step_cost(model, ones, with_reads=False), None),
-        resets=_follow(policy, _step_cost(model, resets, with_reads=False), None),
-        success=_follow(policy, np.zeros_like(_step_cost(model, ones, with_reads=False)), 1.0),
+        pulse_j, pulse_j + verify_j + model.read_j[:, None] * away, pulses, resets, time_s, success
     )
 
 
 def next_attempt(
     attempt: NDArray[np.int8], operation: NDArray[np.int8], landed: NDArray[np.int8], attempts: int
 ) -> NDArray[np.int8]:
-    """Attempt index after `operation` landed on `landed`: up if it fell short, down if it overshot."""
+    """Attempt index after `operation` landed on `landed`: up if it fell short, down if it overshot.
+
+    A miss by one state moves one step; by d states 2 d, since a step is at most half the distance of two thresholds.
+    """
     return np.where(operation == 0, attempt, _adjusted(attempt, operation, landed, attempts)).astype(np.int8)
 
 
 def _adjusted(
-    attempt: NDArray[np.integer],
+    attempt: NDArray[np.integer] | int,
     operation: NDArray[np.integer] | int,
     landed: NDArray[np.integer],
     attempts: int,
@@ -188,43 +312,16 @@ def _adjusted(
     return np.clip(attempt + np.where(abs(short) > 1, 2 * short, short), 0, attempts - 1)
 
 
-def _available(model: WriteModel) -> NDArray[np.bool_]:
-    """Which action exists where: [operation, state, attempt, missed]."""
-    return np.moveaxis(model.probability.sum(axis=-1) > 0, 3, 1)
+def actions_of(states: int, attempts: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Operation and attempt of each action: the reset, then every set operation at every attempt."""
+    op = np.append(0, np.repeat(np.arange(1, states), attempts))
+    return op.astype(np.int8), np.append(attempts // 2, np.tile(np.arange(attempts), states - 1)).astype(
+        np.int8
+    )
 
 
-def _step_cost(model: WriteModel, pulse: Floats, *, with_reads: bool) -> Floats:
-    """Cost of one action [operation, state, attempt, missed], with the read of where it lands if asked."""
-    cost = np.repeat(np.moveaxis(pulse, 2, 1)[..., None], 2, axis=-1)
-    if with_reads:
-        cost = cost + np.moveaxis(model.probability @ model.read_j, 3, 1)
-    return cost
-
-
-def _expect(model: WriteModel, op: int, value: Floats) -> Floats:
-    """Expected next value of action `op`, shape (state, attempt, missed)."""
-    n, attempts = model.states, model.attempts
-    to, a = np.arange(n)[None, :], np.arange(attempts)[:, None]
-    if op == 0:
-        return np.einsum("amst,tam->sam", model.probability[0], value)
-    after = _adjusted(a, op, to, attempts)  # (attempt, to)
-    landed = value[to, after, (to != op).astype(int)]  # (attempt, to)
-    return np.einsum("amst,at->sam", model.probability[op], landed)
-
-
-def _follow(policy: Policy, cost: Floats, at_target: float | None) -> Floats:
-    """Expected sum of `cost` [from, to]; with `at_target`, the probability to end there instead."""
-    model = policy.model
-    n = model.states
-    out = np.zeros((n, n))
-    for target in range(n):
-        end = np.zeros((n, model.attempts, 2))
-        end[target] = at_target or 0.0
-        value = end
-        for left in range(1, policy.horizon + 1):
-            act = policy.action[left, ..., target]
-            ahead = np.stack([_expect(model, op, value) for op in range(n)]) + cost
-            chosen = np.take_along_axis(ahead, np.maximum(act, 0)[None], axis=0)[0]
-            value = np.where(act >= 0, chosen, end)
-        out[:, target] = value[np.arange(n), policy.start[:, target], 0]
-    return out
+def _action_cost(model: WriteModel, objective: str) -> Floats:
+    """Cost of an action without the read behind it, [action, memory or 1, from or 1]."""
+    if objective == "time":
+        return model.pulse_s[:, None, None]
+    return np.ones((1, 1, 1)) if objective == "pulses" else model.pulse_j

@@ -199,6 +199,7 @@ _REPLAY = Table(
         ),
         Column("spent_energy_j", "f8", "J", "write energy spent: pulses and resets of single cells"),
         Column("verify_energy_j", "f8", "J", "energy of verify reads"),
+        Column("time_s", "f8", "s", "pulses and verify reads of the step, one after the other"),
         Column("inference_gated_energy_j", "f8", "J", "inference reads, weight-0 cells not read"),
         Column("inference_row_energy_j", "f8", "J", "inference reads, the whole row biased"),
         Column("field_energy_j", "f8", "J", "energy of reset fields"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.beliefs import write_model
 from quest_lab.characterization import Characterization, States
 from quest_lab.device import (
     Applied,
@@ -25,7 +26,7 @@ from quest_lab.device import (
     whole_domains,
 )
 from quest_lab.errors import BadInput
-from quest_lab.policy import WriteModel, next_attempt, solve
+from quest_lab.policy import Objective, Policy, solve
 
 
 @dataclass
@@ -55,12 +56,18 @@ class Written:
         """Cells whose decoded state is not the target, shape (len(cells),)."""
         return self.states != self.target
 
+    def time_s(self, found: Characterization) -> float:
+        """Seconds of all pulses, resets and verify reads, one after the other."""
+        widths = found.set_width_s, found.reset.width_s, found.read.width_s
+        return float(np.dot((self.pulses, self.resets, self.reads), widths))
+
 
 class Programmer:
     """Writes states into the cells of a chip it has a characterisation of.
 
     `check` is called between write-read pairs and may raise to stop. `closed_loop=False` gives each pulse
-    once, blindly (the open-loop row of a comparison): reset, one set pulse, one read.
+    once, blindly (the open-loop row of a comparison): reset, one set pulse, one read. `memory` is what the writer
+    remembers of each cell of the chip, where its model has a lasting memory: each landing tells more about a cell.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Programmer:
         *,
         check: Callable[[], None] = lambda: None,
         closed_loop: bool = True,
+        objective: Objective = "energy",
     ) -> None:
         if device.capabilities.chip_id != found.chip_id:
             raise BadInput(
@@ -78,7 +86,8 @@ class Programmer:
         self._device, self._found, self._check = device, found, check
         self._closed_loop = closed_loop
         self._array = device.capabilities.reset_scope is Scope.ARRAY
-        self.policy = solve(WriteModel.measured(found), free_start=self._array)
+        self.policy = policy_for(found, objective)
+        self.memory = first_memory(self.policy, device.capabilities.cells)
         self._book = np.full(device.capabilities.cells, -1, np.int8)  # what each written cell is to hold
 
     def write(self, cells: Cells, target: NDArray[np.integer]) -> Written:
@@ -130,23 +139,22 @@ class Programmer:
         if not self._closed_loop:
             self._program_blindly(cells, target, state, out)
             return
-        attempt = self.policy.start[state, target]
-        missed = np.zeros(cells.size, np.int8)
-        for left in range(self.policy.horizon, 0, -1):
-            action = self.policy.action[left, state, attempt, missed, target]
-            action[state == target] = -1
+        policy, model = self.policy, self.policy.model
+        memory = self.memory[cells] if model.lasting else policy.start[state, target]
+        for left in range(policy.horizon, 0, -1):
+            action = policy.action[left, state, memory, target]
             busy = np.flatnonzero(action >= 0)
             if not busy.size:
                 return
-            tried = attempt[busy]  # as they are now: a cell that misses must not be pulsed again this round
-            for op, a in sorted(set(zip(action[busy].tolist(), tried.tolist(), strict=True))):
+            given = action[busy]  # as it is now: a cell that misses must not be pulsed again this round
+            for pulse in np.unique(given):
                 self._check()
-                mine = busy[(action[busy] == op) & (tried == a)]
-                landed = self._apply(cells[mine], op, a, out)
-                if op:
-                    attempt[mine] = next_attempt(attempt[mine], action[mine], landed, self._found.attempts)
-                    missed[mine] = landed != op
+                mine = busy[given == pulse]
+                landed = self._apply(cells[mine], int(model.operation[pulse]), int(model.attempt[pulse]), out)
+                memory[mine] = model.after[pulse, memory[mine], state[mine], landed]
                 state[mine] = landed
+                if model.lasting:
+                    self.memory[cells[mine]] = memory[mine]
 
     def _program_blindly(self, cells: Cells, target: States, state: States, out: Written) -> None:
         middle = self._found.attempts // 2
@@ -186,3 +194,15 @@ class Programmer:
             out.pulses += done.cells.size
         out.write_j += spent
         out.energies.append((done.cells, done.energy_j))
+
+
+def policy_for(found: Characterization, objective: Objective = "energy") -> Policy:
+    """The cheapest policy for a chip's cells, as far as they were characterised."""
+    return solve(write_model(found), objective=objective, free_start=found.reset_scope is Scope.ARRAY)
+
+
+def first_memory(policy: Policy, cells: int) -> NDArray[np.int16]:
+    """What is remembered of each of a chip's cells before anything is written, shape (cells,)."""
+    memory = np.zeros(cells, np.int16)
+    memory[policy.model.known_cells] = policy.model.known_memory
+    return memory

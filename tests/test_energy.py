@@ -21,7 +21,9 @@ SHAPES = [(4, 3, 3, 3), (5, 4, 3, 3)]
 
 
 def matrix(reset_j: float) -> np.ndarray:
-    return evaluate(solve(WriteModel.certain(PULSES, reset_j, READS), objective="pulse", horizon=3)).pulse_j
+    return evaluate(
+        solve(WriteModel.certain(PULSES, reset_j, READS), objective="pulse_energy", horizon=3)
+    ).pulse_j
 
 
 def balanced(away: int, towards: int) -> np.ndarray:
@@ -93,7 +95,7 @@ def test_a_dear_reset_and_traffic_towards_zero_put_zero_on_r2() -> None:
 
 def test_crossovers_are_where_a_scan_over_reset_energies_changes_its_mind() -> None:
     moves = balanced(40, 60)
-    cost = evaluate(solve(WriteModel.certain(PULSES, 1e-12, READS), objective="pulse"))
+    cost = evaluate(solve(WriteModel.certain(PULSES, 1e-12, READS), objective="pulse_energy"))
     changes = crossovers(moves, cost.pulse_j - 1e-12 * cost.resets, cost.resets, PATTERNS)
     assert changes
     for reset_j in np.linspace(0, 2e-9, 41):

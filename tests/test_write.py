@@ -112,7 +112,7 @@ def test_a_cell_gets_the_same_pulses_alone_as_in_company(
     together, alone = Watched(session_on(restless).device), Watched(session_on(restless).device)
     company, one_by_one = Programmer(together, found), Programmer(alone, found)
     for programmer in (company, one_by_one):  # cells at every attempt, many misses: the hardest round
-        programmer.policy.start[:] = np.arange(found.states)[:, None] % 5
+        programmer.memory[:] = np.arange(ALL.size) % programmer.policy.model.memories
     for seed in range(3):
         wanted = np.random.default_rng(seed).integers(0, found.states, 240)
         company.write(ALL, wanted)

@@ -48,6 +48,15 @@ class DatasetName(StrEnum):
     MNIST = "mnist"
 
 
+class ObjectiveName(StrEnum):
+    """What a write policy is to save."""
+
+    ENERGY = "energy"
+    PULSE_ENERGY = "pulse_energy"
+    TIME = "time"
+    PULSES = "pulses"
+
+
 class StageName(StrEnum):
     """QUEST's stages of the first epoch."""
 
@@ -377,6 +386,7 @@ def replay_command(
     tiles: Annotated[
         bool, typer.Option("--tiles", help="Part after part, where the chip has fewer cells than weights.")
     ] = False,
+    objective: Annotated[ObjectiveName, typer.Option(help="What its writes save.")] = ObjectiveName.ENERGY,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a replay that was cut off.")] = False,
     hardware: Hardware = False,
     log_wire: LogWire = False,
@@ -399,6 +409,7 @@ def replay_command(
         stage=None if stage is None else stage.value,
         sample=sample,
         tiles=tiles,
+        objective=objective.value,
         resume=resume,
         overwrite=overwrite,
         options=BenchOptions(hardware, log_wire or None, recover, dry_run),

@@ -23,7 +23,9 @@ from quest_lab.energy import count
 from quest_lab.errors import BadInput
 from quest_lab.mapping import Pattern, in_chip_states, level_count
 from quest_lab.placement import Placement
+from quest_lab.policy import Objective
 from quest_lab.protocols.replay import Replay, replay_tiles
+from quest_lab.protocols.replay_costs import COSTS, interval
 from quest_lab.protocols.replay_results import to_results
 from quest_lab.protocols.replay_resume import replayed_so_far
 from quest_lab.ranking import rank
@@ -67,6 +69,7 @@ def execute(
     stage: str | None = None,
     sample: int | None = None,
     tiles: bool = False,
+    objective: Objective = "energy",
     resume: bool = False,
     pattern: Pattern | None = None,
     options: BenchOptions = AS_USUAL,
@@ -81,8 +84,8 @@ def execute(
             pattern = ranking.patterns[ranking.order[0]]
         placements = _placements(found, source, sample, tiles=tiles)
         settings = {"schedule": schedule.name, "states": list(used), "pattern": list(pattern), "first": first,
-                    "steps": steps, "sample": sample, "tiles": len(placements)}  # fmt: skip
-        so_far = _so_far(out, source, found, pattern, placements, first) if resume else []
+                    "steps": steps, "sample": sample, "tiles": len(placements), "objective": objective}  # fmt: skip
+        so_far = _so_far(out, source, found, pattern, placements, first, objective) if resume else []
         with chip_of(
             characterization,
             device,
@@ -95,8 +98,9 @@ def execute(
             resume=resume,
         ) as session:
             done = replay_tiles(
-                session, source, found, pattern, placements, first=first, steps=steps, resume=so_far
-            )
+                session, source, found, pattern, placements, first=first, steps=steps, resume=so_far,
+                objective=objective,
+            )  # fmt: skip
             if session.run is not None:
                 for i, result in enumerate(to_results(done, source.layers)):
                     session.run.add_result(result, default=i == 0)
@@ -130,11 +134,12 @@ def _so_far(
     pattern: Pattern,
     placements: list[Placement],
     first: int,
+    objective: Objective,
 ) -> list[Replay]:
     with open_run(out) as run:
         if run.kind != "replay":
             raise BadInput(f"{run.path}: is a run of kind {run.kind!r}, not a replay")
-        return replayed_so_far(run, source, found, pattern, placements, first=first)
+        return replayed_so_far(run, source, found, pattern, placements, first=first, objective=objective)
 
 
 def print_replay(result: Replayed) -> None:
@@ -161,3 +166,11 @@ def print_replay(result: Replayed) -> None:
         ("initial load: write energy", energy(done.steps["spent_energy_j"][0])),
     ]
     print_table(f"Replay with pattern {result.pattern}", ("", "value"), rows)
+    if done.expected:
+        costs = [(name, f"{mean:.4g}", f"{low:.4g} to {high:.4g}", f"{done.total(name):.4g}", unit)
+                 for name, unit in COSTS.items() for mean, low, high in [interval(done.expected[name])]]  # fmt: skip
+        print_table(
+            f"Cost of the writes, expected from the {done.model}",
+            ("", "expected", "95 % interval", "observed", "unit"),
+            costs,
+        )

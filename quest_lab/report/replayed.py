@@ -17,7 +17,7 @@ from quest_lab.report import style
 from quest_lab.report.numbers import pattern_name, percent, prefix_for, quantity, short, state_names
 from quest_lab.report.page import Block, Numbers, Picture, Section, Text
 from quest_lab.report.sources import Files, Source
-from quest_lab.runfile import open_run
+from quest_lab.runfile import Run, open_run
 
 if TYPE_CHECKING:
     import pandas
@@ -46,6 +46,7 @@ def section(source: Source, files: Files) -> Section:
     with open_run(source.path) as run:
         table = _over_tiles(run.table("replay_steps"))
         confusion = np.asarray(run.result("confusion")["writes"]) if "confusion" in run.results else None
+        costs = _cost_table(run) if "write_costs" in run.results else None
     if not source.complete:
         out.blocks.append(Text(f"This run is {source.status}: it holds {len(table)} steps.", True))
     load, steps = table[table["step"] < 0], table[table["step"] >= 0]
@@ -56,6 +57,8 @@ def section(source: Source, files: Files) -> Section:
     out = replace(out, finding=_finding(steps))
     out.blocks.append(Text(_summary(source, steps, assumed)))
     out.blocks.extend([*_pictures(load, steps, chip, assumed), _account_table(load, steps)])
+    if costs is not None:
+        out.blocks.append(costs)
     if confusion is not None and confusion.sum():
         out.blocks.append(_confusion_picture(confusion, source.states or range(len(confusion)), chip))
     return out
@@ -100,7 +103,7 @@ def _pictures(load: pandas.DataFrame, steps: pandas.DataFrame, chip: str, assume
             "energy-balance",
             f"Predicted and spent write energy, chip {chip}",
             "Cumulative energy of set pulses and single-cell resets, the initial load and array-wide reset "
-            "fields left out. Predicted: the policy's expectation from the measured transition counts; spent: "
+            "fields left out. Predicted: the policy's expectation before each step; spent: "
             f"as the device says, for these very writes. Below: (spent − predicted)/predicted. {assumed}",
             partial(_balance, steps),
         ),
@@ -203,6 +206,23 @@ def _accounts(load: pandas.DataFrame, steps: pandas.DataFrame) -> Figure:
     axes.minorticks_off()
     axes.tick_params(axis="y", length=0)
     return figure
+
+
+def _cost_table(run: Run) -> Numbers:
+    """What the policy expected of the writes after the initial load, and what they cost."""
+    costs = run.result("write_costs")
+    names, units = (costs.attrs[name].split(", ") for name in ("costs", "units"))
+    rows = []
+    for i, (name, unit) in enumerate(zip(names, units, strict=True)):
+        mean, low, high, observed = (
+            f"{float(costs[c][i]):.4g}" for c in ("expected", "low", "high", "observed")
+        )
+        rows.append((f"{name} ({unit})" if unit else name, mean, f"{low} to {high}", observed))
+    note = (
+        f"The policy rests on: {costs.attrs['model']}. Interval: 95 %, of what the characterised cells leave open; a "
+        "single value for counted shares. Times: pulse and read widths, one after the other."
+    )
+    return Numbers("Cost of the writes", ("cost", "expected", "interval", "observed"), rows, note)
 
 
 def _confusion_picture(confusion: Counted, states: list[int] | range, chip: str) -> Picture:

@@ -74,8 +74,8 @@ def test_the_way_down_is_reset_and_set() -> None:
     middle = found.attempts // 2
     for start in range(1, 5):
         for target in range(start):
-            assert policy.action[policy.horizon, start, middle, 0, target] == 0
-    assert policy.action[policy.horizon, 0, middle, 0, 3] == 3
+            assert policy.action[policy.horizon, start, 2 * middle, target] == 0
+    assert policy.model.operation[policy.action[policy.horizon, 0, 2 * middle, 3]] == 3
 
 
 @pytest.mark.parametrize("sites", [5, 9])

@@ -69,7 +69,7 @@ def test_the_way_down_is_the_abrupt_closing() -> None:
     found = characterized()
     policy = solve(WriteModel.measured(found))
     top, middle = found.states - 1, found.attempts // 2
-    assert np.all(policy.action[policy.horizon, top, middle, 0, :top] == 0)
+    assert np.all(policy.action[policy.horizon, top, 2 * middle, :top] == 0)
 
 
 def test_a_training_replays_on_memristors(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from quest_lab.characterization import Characterization
 from quest_lab.errors import BadInput, Interrupted
 from quest_lab.placement import Placement
 from quest_lab.protocols.replay import Replay, replay
+from quest_lab.protocols.replay_costs import COSTS
 from quest_lab.protocols.replay_results import to_results
 from quest_lab.record import Recorded, RunWriter
 from quest_lab.schedule import Schedule, synthesize
@@ -67,6 +68,19 @@ def test_without_noise_the_prediction_is_what_is_spent(
     assert np.isnan(predicted[0])  # nobody knows what the cells held before
     assert np.all(predicted[1:] > 0)
     np.testing.assert_allclose(spent[1:], predicted[1:], rtol=1e-9)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS[:1])
+def test_without_noise_every_cost_is_the_expected_one(
+    session_on: Make, restricted: Restricted, quiet: SkMTJ, schedule: Schedule, pattern: tuple[int, ...]
+) -> None:
+    """Reads, resets of cells or of the array, its field, time: each account, under both scopes."""
+    out = replay(session_on(quiet), schedule, restricted(quiet), pattern)
+    assert set(out.expected) == set(COSTS)
+    for name, values in out.expected.items():
+        np.testing.assert_allclose(values, out.total(name), rtol=2e-3, err_msg=name)
+    for name in ("pulses", "resets", "writes_wrong", "field_energy_j", "time_s", "spent_energy_j"):
+        np.testing.assert_allclose(out.expected[name], out.total(name), rtol=1e-9, err_msg=name)
 
 
 def test_every_step_is_a_row_and_the_load_is_step_minus_one(

@@ -188,3 +188,33 @@ def test_a_resumed_run_file_takes_rows_behind_those_acknowledged(tmp_path: Path)
         assert found.table("replay_steps")["step"].tolist() == [0, 1, 2]
         assert found.status == "complete"
         assert found.marks["name"].tolist() == ["resumed"]
+
+
+@pytest.mark.parametrize("preset", ["scaled", "lab"])
+def test_what_was_learned_of_the_cells_is_in_the_run_file(
+    characterized: Callable[[SkMTJ], Characterization], tmp_path: Path, preset: str
+) -> None:
+    model = SkMTJ.preset(preset)
+    found = characterized(model).restrict(tuple(range(7)))
+    synthesize(
+        tmp_path / "schedule.h5", [(4, 3, 3, 3)], steps=5, change_rate=0.2, seed=3, bits=3, image=(5, 5)
+    )
+    with (
+        Schedule.open(tmp_path / "schedule.h5") as schedule,
+        RunWriter.create(tmp_path / "run.h5", kind="replay", title="", seed=0, settings={}) as run,
+    ):
+        array, clock = CellArray(model, 240, seed=5), VirtualClock()
+        session = Session(Recorded(SimulatedChip(array, clock), run, clock), clock, run=run)
+        done = replay(session, schedule, found, tuple(range(7)))
+        run.close("complete")
+        array.close()
+        with open_run(tmp_path / "run.h5") as again:
+            placement = Placement.on(found, schedule.weights)
+            (so_far,) = replayed_so_far(again, schedule, found, tuple(range(7)), [placement])
+    assert done.memory is not None
+    assert done.asked is not None
+    assert so_far.asked is not None
+    assert np.unique(done.memory).size > 5
+    assert np.array_equal(so_far.memory, done.memory)
+    assert np.array_equal(so_far.asked.moves, done.asked.moves)
+    assert np.array_equal(so_far.asked.reads, done.asked.reads)

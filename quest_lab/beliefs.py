@@ -1,0 +1,151 @@
+"""What a writer remembers of a cell with thresholds, as a write model: a small grid of normal beliefs.
+
+Memory 0 is the belief about a cell nobody has written yet, N(0, 1); each landing between two thresholds leads to the
+belief of matched mean and variance, rounded to the grid. Only the beliefs that can be reached are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from quest_lab.characterization import Characterization
+from quest_lab.device import Cells, Floats, Scope
+from quest_lab.policy import WriteModel, actions_of, reset_shares, widths_s
+from quest_lab.thresholds import ThresholdLaw
+
+TYPES = np.linspace(-6.0, 6.0, 49)  # offsets of the cells that expectations are taken over
+MOST_MISFIT = 0.05  # share of first tries that may land elsewhere than the law says
+_DEVIATIONS = np.array([1.0, 0.8, 0.65, 0.5, 0.4, 0.3])
+_MEAN_STEP = 0.25
+_FURTHEST = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """Normal beliefs about the offset of a cell: `mean` and `deviation`, shape (memories,); the first is N(0, 1)."""
+
+    mean: Floats
+    deviation: Floats
+
+    def shares(self, mean: float = 0.0, deviation: float = 1.0) -> Floats:
+        """Belief [memory, type] over TYPES where the population is N(mean, deviation^2) instead of N(0, 1)."""
+        precision = self.deviation**-2 - 1.0 + deviation**-2
+        middle = (self.mean / self.deviation**2 + mean / deviation**2) / precision
+        weight = np.exp(-0.5 * precision[:, None] * (TYPES - middle[:, None]) ** 2)
+        return np.asarray(weight / weight.sum(axis=1, keepdims=True))
+
+    def nearest(self, mean: Floats, deviation: Floats) -> NDArray[np.int16]:
+        """The memory closest to each of these beliefs."""
+        apart = (mean[:, None] - self.mean) ** 2 + (deviation[:, None] - self.deviation) ** 2
+        return apart.argmin(axis=1).astype(np.int16)
+
+
+def write_model(
+    found: Characterization, *, scope: Scope | None = None, reset_j: float | None = None
+) -> WriteModel:
+    """The threshold law's model where the law describes what was counted, else the counted shares.
+
+    Where several found states count as one used state, the counted shares too: the law would spare energy by landing
+    on the lowest of them, next to the boundary. `scope` and `reset_j` as for `WriteModel.measured`.
+    """
+    folded = found.fold is not None and found.fold.size > found.states
+    law = None if folded else ThresholdLaw.fit(found)
+    if law is None or law.misfit(found) > MOST_MISFIT:
+        return WriteModel.measured(found, scope=scope, reset_j=reset_j)
+    return threshold_model(law, found, scope=scope, reset_j=reset_j)
+
+
+def threshold_model(
+    law: ThresholdLaw, found: Characterization, *, scope: Scope | None = None, reset_j: float | None = None
+) -> WriteModel:
+    """The write model of cells under `law`: its memories are beliefs about the offset of a cell."""
+    op, attempt = actions_of(found.states, found.attempts)
+    volts = np.array([_volts(found, int(o), int(a)) for o, a in zip(op[1:], attempt[1:], strict=True)])
+    beliefs, after = _reachable(law, volts)
+    usable = np.arange(found.states) < op[1:, None]  # a set pulse is for raising only
+    landing = law.landing(volts, np.sqrt(law.shared) * TYPES, np.full(TYPES.size, 1.0 - law.shared))
+    read = law.decoded(found)
+    probability = np.zeros((TYPES.size, op.size, 1, found.states, found.states))
+    probability[:, 1:, 0] = (landing @ read) * usable[..., None]
+    probability[:, 0, 0] = reset_shares(found, scope)
+    forgotten = np.broadcast_to(np.arange(after.shape[1])[:, None, None], after.shape[1:])[None]
+    cells, memory = _known_cells(law, beliefs, found)
+    return WriteModel(
+        probability=probability, share=beliefs.shares(),
+        after=np.concatenate([forgotten, after]).astype(np.int16), operation=op, attempt=attempt,
+        pulse_j=_pulse_j(found, op, attempt, volts, reset_j)[:, None],
+        pulse_s=np.where(op == 0, *widths_s(found)[:2]), read_j=found.read_energy_j(),
+        read_s=found.read.width_s, lasting=True, known_cells=cells, known_memory=memory,
+        alternatives=_alternatives(beliefs, law.cells),
+    )  # fmt: skip
+
+
+def _alternatives(beliefs: Beliefs, cells: int) -> Floats:
+    """Beliefs under the populations that so many characterised cells leave equally likely, [81, memory, type]."""
+    z = ndtri((np.arange(9) + 0.5) / 9)
+    mean, deviation = z / np.sqrt(cells), np.exp(z / np.sqrt(2.0 * cells))
+    return np.stack([beliefs.shares(m, d) for m in mean for d in deviation])
+
+
+def _known_cells(
+    law: ThresholdLaw, beliefs: Beliefs, found: Characterization
+) -> tuple[Cells, NDArray[np.int16]]:
+    """The cells whose thresholds were measured, and what the staircase says of each."""
+    offset, deviation = law.offsets(found.threshold_v)
+    known = ~np.isnan(offset)
+    return found.sample[known], beliefs.nearest(offset[known], deviation[known])
+
+
+def _volts(found: Characterization, operation: int, attempt: int) -> float:
+    """Amplitude of a set operation."""
+    return float(found.operation(operation, attempt).amplitude_v)  # type: ignore[union-attr]  # set: a voltage
+
+
+def _pulse_j(
+    found: Characterization,
+    op: NDArray[np.int8],
+    attempt: NDArray[np.int8],
+    volts: Floats,
+    reset_j: float | None,
+) -> Floats:
+    """Mean measured energy [action, from]; where a pulse was never given, V^2 t times the mean conductance.
+
+    It was measured on the sampled cells; the baselines tell how much better the others conduct.
+    """
+    conductance = 1.0 / found.baseline_ohm
+    sampled = conductance[found.index_of(found.sample)].mean()
+    square = volts**2 * found.set_width_s
+    energy = found.energy_j[op[1:], attempt[1:]]
+    out = np.empty((op.size, found.states))
+    out[0] = found.reset_energy_j if reset_j is None else reset_j
+    known = ~np.isnan(energy)
+    siemens = np.where(known, energy / square[:, None], 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    out[1:] = np.where(known, energy, square[:, None] * siemens) * conductance.mean() / sampled
+    return out
+
+
+def _reachable(law: ThresholdLaw, volts: Floats) -> tuple[Beliefs, NDArray[np.int64]]:
+    """All beliefs that landings lead to from N(0, 1), and where each leads: [action - 1, memory, from, to]."""
+    index, nodes, rows = {(0, 0): 0}, [(0, 0)], list[NDArray[np.int64]]()
+    for at in range(10**4):
+        if at == len(nodes):
+            break
+        mean, deviation = nodes[at][0] * _MEAN_STEP, float(_DEVIATIONS[nodes[at][1]])
+        m, d, told = law.learned(volts, mean, deviation)
+        step = np.rint(np.clip(m, -_FURTHEST, _FURTHEST) / _MEAN_STEP).astype(int)
+        narrow = abs(np.log(d[..., None] / _DEVIATIONS)).argmin(axis=-1)
+        keys = [
+            (int(i), int(k)) if t else nodes[at]
+            for i, k, t in zip(step.flat, narrow.flat, told.flat, strict=True)
+        ]
+        for key in keys:
+            if key not in index:
+                index[key] = len(nodes)
+                nodes.append(key)
+        rows.append(np.array([index[key] for key in keys]).reshape(told.shape))
+    means, narrows = np.array(nodes).T
+    return Beliefs(means * _MEAN_STEP, _DEVIATIONS[narrows]), np.stack(rows, axis=1)
