@@ -220,6 +220,7 @@ def _count_transitions(
     return replace(
         draft,
         counts=trials.counts,
+        by_cell=trials.by_cell(),
         energy_j=trials.energy_j,
         reset_energy_j=trials.reset_j,
         half_width=trials.half_width(),

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.cellcounts import CellCounts
 from quest_lab.characterization import Characterization, States, rare_moves
 from quest_lab.device import Applied, Cells, Device, Scope, VoltagePulse, whole_domains
 from quest_lab.errors import BadInput
@@ -40,6 +41,7 @@ class Trials:
         self._energy_n = np.zeros((n, attempts, n), np.int64)
         self._tries = np.zeros((n, cells.size), np.int64)  # first tries at the middle attempt, from state 0
         self._hits = np.zeros((n, cells.size), np.int64)
+        self._events: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
         self._state = draft.decode(device.read(cells, draft.read))
         self._reset_j = np.nan
         self.cycles = 0
@@ -49,6 +51,10 @@ class Trials:
         """Mean pulse energy [operation, attempt, from], NaN where never given."""
         nan = np.full(self._energy.shape, np.nan)
         return np.divide(self._energy, self._energy_n, out=nan, where=self._energy_n > 0)
+
+    def by_cell(self) -> CellCounts:
+        """The counts and energies of each cell."""
+        return CellCounts.summed(self._events)
 
     @property
     def reset_j(self) -> float:
@@ -141,7 +147,10 @@ class Trials:
         energy: NDArray[np.float64],
     ) -> None:
         start = before.astype(np.intp)
-        np.add.at(self.counts[op, a], (missed[mine].astype(np.intp), start, after.astype(np.intp)), 1)
+        which = (missed[mine].astype(np.intp), start, after.astype(np.intp))
+        np.add.at(self.counts[op, a], which, 1)
+        flat = np.ravel_multi_index((op, a, *which), self.counts.shape)
+        self._events.append((mine, flat, energy))
         np.add.at(self._energy[op, a], start, energy)
         np.add.at(self._energy_n[op, a], start, 1)
         if op and a == self._draft.attempts // 2:

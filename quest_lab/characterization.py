@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.cellcounts import CellCounts
 from quest_lab.device import Cells, Floats, Operation, Reading, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.levels import Levels
@@ -53,6 +54,7 @@ class Characterization:
     confidence: float  # half-width asked of the 95 % intervals of the set probabilities
     half_width: float  # the widest of these intervals when it stopped (cells, not pulses, are independent)
     fold: NDArray[np.int64] | None = None  # after restrict(): which used state each found state counts as
+    by_cell: CellCounts | None = None  # the counts of each sampled cell, if kept and not restricted
 
     @property
     def states(self) -> int:
@@ -154,6 +156,7 @@ class Characterization:
             threshold_v=self.threshold_v[:, used[1:] - 1],
             repeat_std=self.repeat_std[used],
             fold=group if self.fold is None else group[self.fold],
+            by_cell=None,
         )
 
     def _attempts_of(self, used: NDArray[np.int64]) -> NDArray[np.int64]:

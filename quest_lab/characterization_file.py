@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.cellcounts import CellCounts
 from quest_lab.characterization import Characterization
 from quest_lab.device import FieldPulse, Operation, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput
@@ -41,6 +42,12 @@ _FIELDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "threshold_v": ("V", "amplitude at which each sampled cell reached each state", ("sampled", "set_state")),
     "stuck": ("", "cells that do not respond to pulses", ("stuck_cell",)),
 }
+_BY_CELL: dict[str, tuple[str, str]] = {  # field: unit, meaning; a row for each cell and transition
+    "cell": ("", "place of a cell in `sample`"),
+    "transition": ("", "flat index into `counts`"),
+    "count": ("", "how often this cell made this transition"),
+    "energy_j": ("J", "energy of these pulses together"),
+}
 _RESET_FIELD, _RESET_VOLTAGE = "reset_field_t", "reset_amplitude_v"  # one of the two: how cells are reset
 _ATTRS = (
     "chip_id",
@@ -69,6 +76,9 @@ def to_result(found: Characterization) -> Result:
         name: Field(values.get(name, getattr(found, name, np.empty(0))), unit, meaning, dims)
         for name, (unit, meaning, dims) in _FIELDS.items()
     }
+    if found.by_cell is not None:
+        for name, (unit, meaning) in _BY_CELL.items():
+            fields[f"trial_{name}"] = Field(getattr(found.by_cell, name), unit, meaning, ("trial",))
     attrs: dict[str, Any] = {
         **_reset_size(found.reset),
         "reset_width_s": found.reset.width_s,
@@ -121,7 +131,14 @@ def _from_dataset(data: xr.Dataset, path: str) -> Characterization:
         stuck=v["stuck"],
         confidence=float(a["confidence"]),
         half_width=float(a["half_width"]),
+        by_cell=_by_cell(data),
     )
+
+
+def _by_cell(data: xr.Dataset) -> CellCounts | None:
+    if "trial_cell" not in data:
+        return None
+    return CellCounts(*(np.asarray(data[f"trial_{name}"].values) for name in _BY_CELL))
 
 
 def _reset_size(reset: Operation) -> dict[str, float]:

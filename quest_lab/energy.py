@@ -10,6 +10,7 @@ and no per-cell matrix exists: see `array_update_energy`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,12 @@ class Counts:
     reads: Ints
     samples: Ints
     stage: NDArray[np.int8]
+
+    @property
+    def gated_reads(self) -> Ints:
+        """Reads of the whole run by level, where weights of level 0 are not read."""
+        n = self.levels.shape[-1]
+        return np.asarray(self.reads.sum(axis=(0, 1)) * (np.arange(n) != n // 2))
 
 
 def count(schedule: Schedule) -> Counts:
@@ -82,6 +89,52 @@ def array_update_energy(
     falls = (transitions * downward).sum(axis=(-2, -1)) > 0
     again = field_j + levels @ energy_j[0, p]
     return np.where(falls, again, update_energy(transitions, energy_j, pattern))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What each pattern asks of the states over a run.
+
+    `writes[scope, pattern, from, to]` (scope: cell, array), `fields[pattern]` resets of the whole array,
+    `reads[pattern, state]` gated. So energies are linear in what the chip charges.
+    """
+
+    writes: Ints
+    fields: Ints
+    reads: Ints
+
+    @classmethod
+    def of(cls, counts: Counts, patterns: Sequence[Pattern], states: int) -> Asked:
+        moves, levels = counts.transitions.sum(axis=1), counts.levels.sum(axis=1)
+        n = levels.shape[1]
+        place, p = np.arange(len(patterns))[:, None], np.array(patterns, np.int64).reshape(-1, n)
+        pair = (place[:, None], p[:, :, None], p[:, None, :])
+        writes = np.zeros((2, len(patterns), states, states), np.int64)
+        reads = np.zeros((len(patterns), states), np.int64)
+        off = moves * ~np.eye(n, dtype=bool)
+        falls = _falls(off, p)
+        writes[0][pair] = off.sum(axis=0)
+        writes[1][pair] = np.rint(~falls.T @ off.reshape(len(off), -1)).astype(np.int64).reshape(-1, n, n)
+        writes[1][place, 0, p] += falls.T @ levels
+        writes[1][:, 0, 0] = 0
+        reads[place, p] = counts.gated_reads
+        return cls(writes, falls.sum(axis=0), reads)
+
+    def write_j(self, pulse_j: Floats, field_j: float = 0.0) -> Floats:
+        """Update energy [scope, pattern] at `pulse_j[scope, from, to]` and a field of `field_j`, joule."""
+        cell, array = np.einsum("kpij,kij->kp", self.writes, pulse_j, optimize=True)
+        return np.stack([cell, array + field_j * self.fields])
+
+    def activation_j(self, read_j: Floats) -> Floats:
+        """Gated activation energy [pattern] at `read_j[state]`, joule."""
+        return np.asarray(self.reads @ read_j)
+
+
+def _falls(moves: Ints, patterns: Ints) -> NDArray[np.bool_]:
+    """Whether any weight falls, [step, pattern], for `moves[step, from, to]` and `patterns[pattern, level]`."""
+    downward = (patterns[:, None, :] < patterns[:, :, None]).reshape(len(patterns), -1)
+    moved = (moves > 0).reshape(len(moves), -1)
+    return np.asarray(moved.astype(np.float32) @ downward.T.astype(np.float32) > 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import perm
 
 import numpy as np
 
+from quest_lab.assignment import exchanged, linear_order, lower_bound, quadratic_patterns
 from quest_lab.characterization import Characterization
 from quest_lab.device import Floats, Scope
 from quest_lab.energy import (
+    Asked,
     Counts,
     Crossover,
     Ints,
@@ -17,11 +21,33 @@ from quest_lab.energy import (
     crossovers,
     update_energy,
 )
-from quest_lab.mapping import Pattern, all_patterns
-from quest_lab.policy import WriteCost, WriteModel, evaluate, solve
-from quest_lab.schema import Field, Result
+from quest_lab.mapping import MOST_PATTERNS, Pattern, all_patterns
+from quest_lab.matrices import SCOPES, Errors, Matrices, reset_energies, single_cell_cost
+from quest_lab.policy import WriteCost
 
 STAGES = ("all steps", "early", "middle", "final")  # the last three: stages of the first epoch, as in QUEST
+_NEVER = 100.0  # times the dearest write: what a search takes a write for that never arrives
+
+
+@dataclass(frozen=True, slots=True)
+class PatternErrors:
+    """Standard errors of a pattern's whole run over resampled cells, joule: of its update energy
+    `write_j[scope, pattern]`, gated activation energy `activation_j[pattern]`, `sum_j[scope, pattern]` of both, and
+    of its distance to the cheapest pattern `lead_j[scope, pattern]` (paired: most that is uncertain is common)."""
+
+    write_j: Floats
+    activation_j: Floats
+    sum_j: Floats
+    lead_j: Floats
+
+    @classmethod
+    def of(cls, drawn: Sequence[Matrices], asked: Asked, best: Ints) -> PatternErrors:
+        """`best[scope]` is the cheapest pattern."""
+        write = np.stack([asked.write_j(m.pulse_j) for m in drawn])
+        activation = np.stack([asked.activation_j(m.read_j) for m in drawn])
+        both = write + activation[:, None]
+        lead = both - np.take_along_axis(both, best[None, :, None], axis=2)
+        return cls(*(x.std(axis=0, ddof=1) for x in (write, activation, both, lead)))
 
 
 @dataclass(frozen=True)
@@ -32,13 +58,15 @@ class Ranking:
     write [from, to] are `cost`; `array_j[pattern, stage]` is for resets of the whole array by a field of
     `field_j` (no per-layer split exists). `scope` says which of the two the chip has; the other answers "what
     if". `gated_j` and `row_j[pattern, layer, stage]` (Algorithm 2). `steps[stage]`, `samples[stage]`.
+    `bound_j`: where patterns were searched for, not compared one by one, none of them all costs less (single-cell
+    resets, update and gated activation together). Errors, if cells were resampled.
     """
 
     patterns: list[Pattern]
     scope: Scope
     reset_j: float
     field_j: float
-    cost: WriteCost
+    matrices: Matrices
     update_j: Floats
     array_j: Floats
     gated_j: Floats
@@ -46,11 +74,23 @@ class Ranking:
     steps: Floats
     samples: Floats
     changes: list[Crossover]
+    bound_j: float | None
+    errors: Errors | None
+    pattern_errors: PatternErrors | None
+
+    @property
+    def cost(self) -> WriteCost:
+        return self.matrices.cell
+
+    @property
+    def run_j(self) -> Floats:
+        """Update energy of the whole run under both scopes, [scope, pattern]."""
+        return np.stack([self.update_j[:, :, 0].sum(axis=1), self.array_j[:, 0]])
 
     @property
     def write_j(self) -> Floats:
-        """Update energy of the whole run by pattern, under this scope."""
-        return self.array_j[:, 0] if self.scope is Scope.ARRAY else self.update_j[:, :, 0].sum(axis=1)
+        """Update energy of the whole run by pattern, under the chip's scope."""
+        return self.run_j[SCOPES.index(self.scope)]
 
     @property
     def read_j(self) -> Floats:
@@ -58,23 +98,30 @@ class Ranking:
         return self.gated_j[:, :, 0].sum(axis=1)
 
     @property
+    def sum_j(self) -> Floats:
+        """Update and gated activation energy together, [scope, pattern]."""
+        return self.run_j + self.read_j
+
+    @property
+    def lead_j(self) -> Floats:
+        """Distance of `sum_j` to the cheapest pattern's, [scope, pattern]."""
+        return self.sum_j - self.sum_j.min(axis=1, keepdims=True)
+
+    @property
     def order(self) -> list[int]:
-        """Patterns from cheapest to dearest, update and gated activation together."""
-        return np.argsort(self.write_j + self.read_j, kind="stable").tolist()
+        """Patterns from cheapest to dearest under the chip's scope, update and gated activation together."""
+        return self.order_of(self.scope)
 
+    def order_of(self, scope: Scope) -> list[int]:
+        """The same under either scope."""
+        return np.argsort(self.sum_j[SCOPES.index(scope)], kind="stable").tolist()
 
-def reset_energies(found: Characterization) -> tuple[float, float]:
-    """Energy of resetting one cell and the whole array: the one the chip has, the other in proportion."""
-    one = found.reset_energy_j
-    return (one, one * found.cells.size) if found.reset_scope is Scope.CELL else (one / found.cells.size, one)
-
-
-def single_cell_cost(found: Characterization, reset_j: float | None = None) -> WriteCost:
-    """Expected costs of a write [from, to] where a single cell can be reset: QUEST's matrix, measured."""
-    reset = reset_energies(found)[0] if reset_j is None else reset_j
-    return evaluate(
-        solve(WriteModel.measured(found, scope=Scope.CELL, reset_j=reset), objective="pulse_energy")
-    )
+    def tied(self, scope: Scope) -> list[int] | None:
+        """Patterns whose distance to the cheapest one is within its 95 % interval; None without intervals."""
+        if self.errors is None or self.pattern_errors is None:
+            return None
+        which, reach = SCOPES.index(scope), self.errors.reach * self.pattern_errors.lead_j
+        return [p for p in self.order_of(scope)[1:] if self.lead_j[which, p] <= reach[which, p]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,98 +175,77 @@ def spend(prices: Prices, transitions: Ints, reads: Ints, neuron_moves: Ints) ->
 
 
 def rank(
-    found: Characterization, counts: Counts, *, reset_j: float | None = None, field_j: float | None = None
+    found: Characterization,
+    counts: Counts,
+    *,
+    reset_j: float | None = None,
+    field_j: float | None = None,
+    replicas: Iterable[Characterization] = (),
 ) -> Ranking:
     """Rank all patterns of the counted levels on the states of `found` (restricted to those in use).
 
-    `reset_j` of a cell and `field_j` of the array default to the chip's own (`reset_energies`).
+    `reset_j` of a cell and `field_j` of the array default to the chip's own (`reset_energies`). `replicas` of
+    `found` (`bootstrap.resampled`, restricted to the same states) give the intervals. Where there are more than
+    5040 patterns, the cheapest ones are searched for (`assignment`).
     """
     reset = reset_energies(found)[0] if reset_j is None else reset_j
     field = reset_energies(found)[1] if field_j is None else field_j
-    cost = single_cell_cost(found, reset)
-    upward = evaluate(
-        solve(WriteModel.measured(found, scope=Scope.ARRAY), objective="pulse_energy", free_start=True)
-    )
-    patterns = all_patterns(counts.levels.shape[-1], found.states)
+    matrices = Matrices.of(found, reset)
+    patterns, bound = _patterns(counts, matrices, field)
     in_stage = np.stack([np.ones_like(counts.stage)] + [counts.stage == s for s in (1, 2, 3)]).astype(
         np.int64
     )
     moves = np.einsum("st,tlij->slij", in_stage, counts.transitions)
     reads = np.einsum("st,tlv->slv", in_stage, counts.reads)
-    chip_moves, chip_levels = counts.transitions.sum(axis=1), counts.levels.sum(axis=1)
-    array = [array_update_energy(chip_moves, chip_levels, upward.pulse_j, field, p) for p in patterns]
-    without = cost.pulse_j - cost.resets * reset
-    read_j = found.read_energy_j()
+    chip = counts.transitions.sum(axis=1), counts.levels.sum(axis=1), matrices.array.pulse_j, field
+    array = np.stack([array_update_energy(*chip, p) for p in patterns]) @ in_stage.T
+    asked, cost, read_j = Asked.of(counts, patterns, found.states), matrices.cell, matrices.read_j
+    total = asked.write_j(matrices.pulse_j, field) + asked.activation_j(read_j)
+    drawn = [Matrices.of(one, reset_j) for one in replicas]
+    errors = Errors.of(drawn, found.sample.size)
     return Ranking(
         patterns=patterns,
         scope=found.reset_scope,
         reset_j=reset,
         field_j=field,
-        cost=cost,
+        matrices=matrices,
         update_j=np.stack([update_energy(moves, cost.pulse_j, p).T for p in patterns]),
-        array_j=np.stack(array) @ in_stage.T,
+        array_j=array,
         gated_j=np.stack([activation_energy(reads, read_j, p).T for p in patterns]),
         row_j=np.stack([activation_energy(reads, read_j, p, gated=False).T for p in patterns]),
         steps=in_stage.sum(axis=1).astype(np.float64),
         samples=(in_stage @ counts.samples).astype(np.float64),
-        changes=crossovers(moves[0].sum(axis=0), without, cost.resets, patterns),
+        changes=crossovers(moves[0].sum(axis=0), cost.pulse_j - cost.resets * reset, cost.resets, patterns),
+        bound_j=bound,
+        errors=errors,
+        pattern_errors=None if errors is None else PatternErrors.of(drawn, asked, total.argmin(axis=1)),
     )
 
 
-def to_results(ranking: Ranking, layers: list[str]) -> list[Result]:
-    """The ranking for a run file: the energy matrix and the energies of every pattern."""
-    n = ranking.cost.pulse_j.shape[0]
-    states = np.arange(n)
-    pair = ("state_from", "state_to")
-    matrix = {
-        "pulse_j": Field(ranking.cost.pulse_j, "J", "expected pulse energy of a write", pair),
-        "total_j": Field(ranking.cost.total_j, "J", "expected energy with verify reads", pair),
-        "pulses": Field(ranking.cost.pulses, "", "expected operations", pair),
-        "resets": Field(ranking.cost.resets, "", "expected resets", pair),
-        "success": Field(ranking.cost.success, "", "probability to end in the target", pair),
-        "state_from": Field(states, "", "state before", pair[:1]),
-        "state_to": Field(states, "", "state after", pair[1:]),
-    }
-    cube = ("pattern", "layer", "stage")
-    energies = {
-        "update_j": Field(ranking.update_j, "J", "update energy, Algorithm 1", cube),
-        "gated_j": Field(ranking.gated_j, "J", "activation energy, zero weights not read", cube),
-        "row_j": Field(ranking.row_j, "J", "activation energy, whole rows biased", cube),
-        "array_j": Field(
-            ranking.array_j, "J", "update energy with an array-wide reset", ("pattern", "stage")
-        ),
-        "write_j": Field(ranking.write_j, "J", "update energy of the run under the chip's scope", cube[:1]),
-        "states": Field(np.array(ranking.patterns), "", "state of each level", ("pattern", "level")),
-        "layer_name": Field(np.array(layers), "", "layer", ("layer",)),
-        "stage_name": Field(np.array(STAGES), "", "stage", ("stage",)),
-        "steps": Field(ranking.steps, "", "optimizer steps in the stage", ("stage",)),
-        "samples": Field(ranking.samples, "", "images in the stage", ("stage",)),
-        "pattern": Field(np.arange(len(ranking.patterns)), "", "row of `states`", cube[:1]),
-    }
-    about: dict[str, str | int | float | bool] = {
-        "scope": str(ranking.scope),
-        "reset_j": ranking.reset_j,
-        "field_j": ranking.field_j,
-        "best": ranking.order[0],
-    }
-    levels = len(ranking.patterns[0])
-    changes = {
-        "reset_j": Field(np.array([c.reset_j for c in ranking.changes]), "J", "reset energy", ("change",)),
-        "below": Field(
-            _states([c.below for c in ranking.changes], levels), "", "cheapest below", ("change", "level")
-        ),
-        "above": Field(
-            _states([c.above for c in ranking.changes], levels), "", "cheapest above", ("change", "level")
-        ),
-    }
-    return [
-        Result("energy_matrix", matrix, title="Write energy", signal="pulse_j", axes=pair, attrs=about),
-        Result("patterns", energies, title="Energy of every pattern", signal="write_j", axes=("pattern",),
-               attrs=about),
-        Result("optimum_changes", changes, title="Reset energies at which the cheapest pattern changes"),
-    ]  # fmt: skip
+def _patterns(counts: Counts, matrices: Matrices, field_j: float) -> tuple[list[Pattern], float | None]:
+    """All patterns; where there are too many, good ones under either scope, and a bound for single-cell resets."""
+    levels, states = counts.levels.shape[-1], matrices.read_j.size
+    if perm(states, levels) <= MOST_PATTERNS or levels > states:
+        return all_patterns(levels, states), None
+    moves = counts.transitions.sum(axis=(0, 1)) * ~np.eye(levels, dtype=bool)
+    asked = (moves + np.diag(counts.gated_reads)).astype(np.float64)
+    pulse_j = matrices.pulse_j
+    dear_j = np.where(matrices.reachable, pulse_j, _NEVER * pulse_j.max())
+    price_j = dear_j[0] + np.diag(matrices.read_j)
+    ends = [tuple(range(levels)), tuple(range(states - 1, states - 1 - levels, -1))]
+    found = [*quadratic_patterns(asked, price_j), _array_pattern(counts, matrices, field_j), *ends]
+    return list(dict.fromkeys(found)), lower_bound(asked, price_j)
 
 
-def _states(patterns: list[Pattern], levels: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """Shape (patterns, levels), also where there is none (scope array)."""
-    return np.array(patterns, np.int64).reshape(len(patterns), levels)
+def _array_pattern(counts: Counts, matrices: Matrices, field_j: float) -> Pattern:
+    """Where a field resets all: one that no exchange of two states makes cheaper, from the best if every step fell."""
+    moves, held, reads = counts.transitions.sum(axis=1), counts.levels.sum(axis=1), counts.gated_reads
+    pulse_j, read_j, n = matrices.array.pulse_j, matrices.read_j, held.shape[1]
+
+    def cost(order: Ints) -> float:
+        pattern = tuple(order[:n].tolist())
+        update = array_update_energy(moves, held, pulse_j, field_j, pattern).sum()
+        return float(update + reads @ read_j[order[:n]])
+
+    begin = linear_order(np.outer(held.sum(axis=0), pulse_j[0]) + np.outer(reads, read_j))
+    return tuple(exchanged(begin, cost)[:n].tolist())

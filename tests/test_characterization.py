@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from quest_lab.cellcounts import CellCounts
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import load_characterization, to_result
 from quest_lab.device import FieldPulse, Reading, ReadPulse, Scope, VoltagePulse
@@ -148,8 +149,8 @@ def test_a_read_of_each_state_costs_v_squared_t_over_r() -> None:
 
 
 def same(a: Any, b: Any) -> bool:
-    if isinstance(a, Levels):
-        return all(same(getattr(a, n), getattr(b, n)) for n in ("mean", "std", "boundary"))
+    if isinstance(a, Levels | CellCounts):
+        return all(same(getattr(a, one.name), getattr(b, one.name)) for one in fields(a))
     return bool(np.array_equal(a, b, equal_nan=True)) if isinstance(a, np.ndarray) else bool(a == b)
 
 

@@ -102,6 +102,12 @@ def _positive(value: float) -> float:
     return value
 
 
+def _share(value: float | None) -> float | None:
+    if value is not None and not 0 < value < 0.5:
+        raise typer.BadParameter(f"{value}: want a probability above 0, below 0.5")
+    return value
+
+
 def _device(name: str) -> str:
     if name not in DEVICES and not name.endswith(".toml"):
         raise typer.BadParameter(f"{name!r}: want {', '.join(DEVICES)}, or a bench file (.toml)")
@@ -234,20 +240,37 @@ def characterize_command(
 @command("energy", "chip.h5 --schedule trained/schedule.h5")
 def energy_command(
     characterization: Annotated[Path, typer.Argument(metavar="RUN", help="Run file of `characterize`.")],
-    schedule: Annotated[Path, typer.Option("--schedule", help="Schedule of `train`.", metavar="SCHEDULE.h5")],
+    schedule: Annotated[
+        Path | None,
+        typer.Option(
+            "--schedule", help="Schedule of `train`; without: matrices only.", metavar="SCHEDULE.h5"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run file to write.", metavar="RUN.h5")] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Matrices and patterns for other programs.", metavar="FILE.json|.csv"),
+    ] = None,
     states: States = None,
+    max_decoding_error: Annotated[
+        float | None,
+        typer.Option(help="Take the cheapest states that reads tell apart this well.", callback=_share),
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option(min=0, help="Draws of the sampled cells, for the intervals; 0: none.")
+    ] = 200,
     overwrite: Overwrite = False,
 ) -> None:
-    """Compute a schedule's energy under every mapping pattern."""
-    from quest_lab.cli.energy import run
+    """Compute energy matrices, and a schedule's energy under every mapping pattern."""
+    from quest_lab.cli.energy import Asked, run
 
     run(
         characterization=characterization,
         schedule=schedule,
         out=out,
-        states=_parsed(states),
+        export_to=export,
         overwrite=overwrite,
+        asked=Asked(_parsed(states), max_decoding_error, resamples),
     )
 
 

@@ -10,13 +10,11 @@ import numpy as np
 
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import to_result
-from quest_lab.cli.common import AS_USUAL, BenchOptions, energy, percent, print_table
+from quest_lab.cli.common import AS_USUAL, BenchOptions, percent, print_table
 from quest_lab.cli.dryrun import rehearse
 from quest_lab.cli.progress import progress
-from quest_lab.device import FieldPulse, Scope
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.staircase import staircase_result
-from quest_lab.ranking import reset_energies, single_cell_cost
 from quest_lab.session import Session, bench_name, open_bench
 
 
@@ -100,26 +98,6 @@ def print_findings(found: Characterization) -> None:
         "error to state below",
     )
     print_table(f"States of {found.chip_id}", header, rows, note=note)
-
-
-def print_matrix(found: Characterization, names: tuple[int, ...]) -> None:
-    """E[from, to] of the states in use: pulses alone and with verify reads."""
-    cost, (one, field) = single_cell_cost(found), reset_energies(found)
-    header = ("from \\ to", *(f"R{s}" for s in names))
-    by_field = isinstance(found.reset, FieldPulse)
-    origin = "assumed parameter of the simulated cell" if by_field else "mean of the reset pulses given"
-    note = f"Reset of one cell: {energy(one)} ({origin})."
-    if found.reset_scope is Scope.ARRAY:
-        note = (
-            f"This chip's field resets all cells at once ({energy(field)}): the matrix is what a reset of single "
-            f"cells at {energy(one)}, its share, would cost; the array-wide cost is counted per step."
-        )
-    for title, matrix in (
-        ("E_pulse: pulses alone", cost.pulse_j),
-        ("E_total: with verify reads", cost.total_j),
-    ):
-        rows = [(f"R{names[i]}", *(energy(e) for e in row)) for i, row in enumerate(matrix)]
-        print_table(f"{title} (expected energy of a write)", header, rows, note=note)
 
 
 def _some(cells: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:

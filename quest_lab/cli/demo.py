@@ -11,11 +11,9 @@ from pathlib import Path
 
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli import characterize, energy, replay, train, validate
-from quest_lab.cli.common import default_states
 from quest_lab.cli.report import run as report
 from quest_lab.cli.summary import OnChip, print_summary
 from quest_lab.errors import BadInput
-from quest_lab.mapping import level_count
 from quest_lab.schedule import Schedule
 from quest_lab.train.config import TrainConfig
 
@@ -66,17 +64,16 @@ def run(*, out: Path, seed: int, overwrite: bool, quick: bool) -> None:
 def _on_chip(device: str, files: Files, seed: int, steps: int | None, overwrite: bool) -> OnChip:
     """Characterise, rank and replay on a chip with two cells a weight."""
     with Schedule.open(files.schedule) as schedule:
-        cells, levels = 2 * schedule.weights, level_count(schedule.header.bits)
+        cells = 2 * schedule.weights
     measured = files.of("characterization", device)
     characterize.execute(
         device=device, out=measured, cells=cells, sample=256, chip=None, seed=seed, overwrite=overwrite
     )
     full = load_characterization(measured)
-    used = default_states(full, levels)
-    ranking = energy.execute(
-        found=full.restrict(used), used=used, schedule=files.schedule, out=files.of("energy", device),
-        overwrite=overwrite,
-    )  # fmt: skip
+    ranked = energy.execute(
+        full=full, schedule=files.schedule, out=files.of("energy", device), overwrite=overwrite
+    )
+    ranking, used = ranked.ranking, ranked.priced.used
     replayed = replay.execute(
         device=device, schedule=files.schedule, characterization=measured, out=files.of("replay", device),
         states=used, chip=None, steps=steps, overwrite=overwrite,

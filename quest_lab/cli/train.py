@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quest_lab.characterization import Characterization
+from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.common import energy, load_restricted, percent
 from quest_lab.cli.dryrun import rehearse
+from quest_lab.cli.energy import Asked
 from quest_lab.cli.energy import execute as rank_patterns
-from quest_lab.cli.energy import print_ranking
 from quest_lab.cli.intheloop import OnChip, on_chip, refuse_cut_off
+from quest_lab.cli.matrices import print_ranking
 from quest_lab.cli.progress import progress
 from quest_lab.cli.rates import print_comparison, print_rates
 from quest_lab.cli.trainoptions import PLAIN, Options, checkpoint_of
@@ -45,11 +47,11 @@ def run(
         return  # torchrun: the first process tells
     print_training(done)
     if chip is not None and done.schedule is not None:
-        ranking = rank_patterns(
-            found=chip.found, used=chip.used, schedule=done.schedule, out=out / "energy.h5",
-            overwrite=overwrite or options.resume,
+        ranked = rank_patterns(
+            full=chip.full, schedule=done.schedule, out=out / "energy.h5",
+            overwrite=overwrite or options.resume, asked=Asked(states=chip.used),
         )  # fmt: skip
-        print_ranking(ranking, chip.used, chip.found)
+        print_ranking(ranked.priced, ranked.ranking)
         print(f"energies: {out / 'energy.h5'}")
 
 
@@ -57,7 +59,7 @@ def run(
 class _Chip:
     """The characterised chip of --energy and what it charges."""
 
-    found: Characterization
+    full: Characterization
     used: tuple[int, ...]
     prices: Prices
 
@@ -71,7 +73,8 @@ class _Chip:
         if bits == FP32:
             raise BadInput(f"bits={bits}: an FP32 network has no levels that {options.energy} could hold")
         found, used = load_restricted(options.energy, options.states, level_count(bits))
-        return cls(found, used, Prices.of(found, level_count(bits)))
+        full = load_characterization(options.energy)
+        return cls(full, used, Prices.of(found, level_count(bits)))
 
 
 def execute(
@@ -159,7 +162,7 @@ class _Epochs:
             "epochs": c.epochs,
         }  # fmt: skip
         if self.chip is not None:
-            settings |= {"chip_id": self.chip.found.chip_id, "states": list(self.chip.used)}
+            settings |= {"chip_id": self.chip.full.chip_id, "states": list(self.chip.used)}
         with RunWriter.create(
             self.out / "training.h5", kind="training", title="Training of a spiking network", seed=c.seed,
             settings=settings, overwrite=True,

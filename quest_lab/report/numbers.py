@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
 
 
+_EXACT = 1e-6  # a relative interval this narrow is rounding
+
+
 def prefix_for(values: ArrayLike, unit: str = "J") -> tuple[float, str]:
     """One factor and unit for a whole axis: the prefix that fits its largest finite value."""
     finite = np.abs(np.asarray(values, np.float64))
@@ -25,6 +28,16 @@ def quantity(value: float, unit: str = "J") -> str:
         return "not known"
     factor, prefixed = prefix_for([value], unit)
     return f"{three(value / factor)} {prefixed}"
+
+
+def measured(value: float, half: float, unit: str = "J") -> str:
+    """A value with half of its 95 % interval in the prefix of the larger: 3.60 ± 0.04 pJ; NaN: no interval."""
+    if not np.isfinite(value) or not half > _EXACT * abs(value):
+        return quantity(value, unit)
+    factor, prefixed = prefix_for([value, half], unit)
+    width = half / factor
+    text = f"{width:.0f}" if width >= 10 else f"{width:.2g}"
+    return f"{three(value / factor)} ± {text} {prefixed}"
 
 
 def three(value: float) -> str:

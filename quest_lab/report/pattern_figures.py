@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from quest_lab.report import style
-from quest_lab.report.numbers import prefix_for, three
-from quest_lab.report.ranked import Floats, Ranked
+from quest_lab.report.numbers import measured, pattern_name, prefix_for, three
+from quest_lab.report.ranked import SCOPES, Floats, Ranked, States
+
+_LEAST_ERROR = 1e-12
 
 
 def matrices(ranked: Ranked) -> Figure:
@@ -129,4 +131,71 @@ def activation(ranked: Ranked) -> Figure:
     figure = _stages(ranked, draw)
     _legend(figure, ranked, Patch(color=style.GREY, label="filled: gated"),
             Patch(facecolor="none", edgecolor=style.GREY, label="outline: row-activated"))  # fmt: skip
+    return figure
+
+
+def leads(ranked: Ranked) -> Figure:
+    """Distance of each shown pattern to the cheapest one, with its interval, one panel a reset scope."""
+    figure = style.new_figure(9.6, 1.6 + 0.3 * len(ranked.shown))
+    panels = figure.subplots(1, len(SCOPES), sharey=True)
+    place = np.arange(len(ranked.shown))
+    for k, axes in enumerate(panels):
+        value, half = (x[k, ranked.shown] / ranked.steps[0] for x in (ranked.lead, ranked.half_lead))
+        factor, unit = prefix_for(value + half)
+        hollow = value <= half
+        axes.errorbar(value / factor, place, xerr=half / factor, fmt="none", ecolor=style.GREY, capsize=3)
+        for chosen, face in ((hollow, "white"), (~hollow, style.BLUE)):
+            axes.plot(value[chosen] / factor, place[chosen], "o", color=style.BLUE, markerfacecolor=face)
+        for x, y, each in zip(value, place, half, strict=True):
+            axes.annotate(measured(x, each), (x / factor, y), xytext=(0, 6), textcoords="offset points",
+                          ha="center", fontsize=7)  # fmt: skip
+        axes.axvline(0.0, color=style.GREY, linewidth=0.8)
+        axes.margins(x=0.12)
+        axes.set(title=f"Reset scope {SCOPES[k]}", xlabel=f"Above the cheapest, per batch ({unit})")
+        axes.grid(axis="x")
+    panels[0].set_yticks(place, [ranked.label(p) for p in ranked.shown])
+    panels[0].set_ylim(len(place) - 0.5, -0.9)
+    return figure
+
+
+def choice(ranked: Ranked, choices: States) -> Figure:
+    """Energy of a batch against decoding error: every choice, the front, the one in use."""
+    scope = SCOPES.index(ranked.scope)
+    energy, error = choices.sum_j[:, scope] / ranked.steps[0], np.maximum(choices.error, _LEAST_ERROR)
+    finite = np.isfinite(energy)
+    factor, unit = prefix_for(energy)
+    front = choices.front(scope)
+    figure = style.new_figure(8.0, 4.4)
+    axes = figure.add_subplot()
+    axes.plot(error[finite], energy[finite] / factor, "o", color=style.SKY, markersize=4, label="choices")
+    axes.plot(
+        error[front],
+        energy[front] / factor,
+        "o-",
+        drawstyle="steps-post",
+        color=style.BLUE,
+        markersize=5,
+        label="none is better in both",
+    )
+    used = [i for i in range(error.size) if {0, *choices.states[i].tolist()} == set(ranked.used.tolist())]
+    axes.plot(error[used], energy[used] / factor, "s", color=style.RED, label="in use")
+    axes.set_xscale("log")
+    low, high = int(np.floor(np.log10(error.min()))), int(np.ceil(np.log10(error.max())))
+    decades = range(low, high + 1, max(1, (high - low) // 6))
+    axes.set_xlim(10.0 ** (low - 0.5), 10.0 ** (high + 0.8))
+    axes.set_xticks([10.0**d for d in decades], [f"$10^{{{d}}}$" for d in decades])
+    axes.minorticks_off()
+    axes.set(
+        xlabel=f"Decoding error of the closest two (below {_LEAST_ERROR:g} drawn there)",
+        ylabel=f"E_w + E_a gated per batch ({unit})",
+    )
+    for i in {*front, *used}:
+        side = 1 if i == front[0] else -1
+        axes.annotate(
+            pattern_name(choices.pattern[i, scope]), (error[i], energy[i] / factor), xytext=(5 * side, -11),
+            textcoords="offset points", fontsize=7, ha="left" if side > 0 else "right",
+        )  # fmt: skip
+    axes.margins(y=0.12)
+    axes.grid()
+    axes.legend()
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,32 @@ from numpy.typing import NDArray
 from quest_lab.report.numbers import levels, pattern_name
 from quest_lab.runfile import Run
 
+if TYPE_CHECKING:
+    import xarray
+
 _SHOWN = 6
+SCOPES = ("cell", "array")
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class States:
+    """Choices of the states that hold the levels: `states[choice, place]`, decoding error, energy of the run
+    [choice, scope] with its cheapest pattern `pattern[choice, scope, level]`, all in the chip's states."""
+
+    states: NDArray[np.int64]
+    error: Floats
+    sum_j: Floats
+    pattern: NDArray[np.int64]
+
+    def front(self, scope: int) -> list[int]:
+        """Choices than which none is both cheaper and read better, by ascending error."""
+        out, least = list[int](), np.inf
+        for i in np.lexsort((self.sum_j[:, scope], self.error)).tolist():
+            if self.sum_j[i, scope] < least:
+                least = float(self.sum_j[i, scope])
+                out.append(i)
+        return out
 
 
 @dataclass(frozen=True)
@@ -23,7 +48,9 @@ class Ranked:
 
     `states[pattern, level]` counts the states in use; `used` are their numbers on the chip. Shapes:
     `matrix[from, to]`, `success[from, to]`, `update`, `gated`, `row` [pattern, layer, stage],
-    `array[pattern, stage]`, `steps[stage]`, `samples[stage]`.
+    `array[pattern, stage]`, `steps[stage]`, `samples[stage]`; of the whole run `lead[scope, pattern]`, the distance
+    to the cheapest pattern in update and gated activation energy. `half_<name>`: half of a 95 % interval, NaN
+    without.
     """
 
     states: NDArray[np.int64]
@@ -45,6 +72,30 @@ class Ranked:
     reset_j: float
     field_j: float
     changes: list[tuple[float, NDArray[np.int64], NDArray[np.int64]]]
+    upward: Floats
+    upward_success: Floats
+    lead: Floats
+    half_matrix: Floats
+    half_upward: Floats
+    half_run: Floats
+    half_gated: Floats
+    half_lead: Floats
+    sampled_cells: int
+    bound_j: float | None
+    choices: States | None
+
+    def order_of(self, scope: int) -> list[int]:
+        """Patterns from cheapest to dearest under a reset scope."""
+        return np.argsort(self.lead[scope], kind="stable").tolist()
+
+    def tied(self, scope: int) -> list[int]:
+        """Patterns whose distance to the cheapest one is within its interval."""
+        return [p for p in self.order_of(scope)[1:] if self.lead[scope, p] <= self.half_lead[scope, p]]
+
+    @property
+    def known(self) -> bool:
+        """Whether there are intervals."""
+        return self.sampled_cells > 0
 
     @property
     def weight_levels(self) -> list[str]:
@@ -66,6 +117,7 @@ class Ranked:
 def load(run: Run, used: list[int]) -> Ranked:
     """The ranking that an energy run holds."""
     data, matrix, change = (run.result(n) for n in ("patterns", "energy_matrix", "optimum_changes"))
+    upward = run.result("energy_matrix_array")
 
     def values(name: str) -> NDArray[np.float64]:
         return np.asarray(data[name].values)
@@ -83,4 +135,23 @@ def load(run: Run, used: list[int]) -> Ranked:
         layers=[str(x) for x in data["layer_name"].values], stages=[str(x) for x in data["stage_name"].values],
         scope=str(data.attrs["scope"]), reset_j=float(data.attrs["reset_j"]), field_j=float(data.attrs["field_j"]),
         changes=[(float(j), below, above) for j, below, above in crossings],
+        upward=np.asarray(upward["pulse_j"].values), upward_success=np.asarray(upward["success"].values),
+        lead=values("lead_j"), half_matrix=_half(matrix, "pulse_j"), half_upward=_half(upward, "pulse_j"),
+        half_run=_half(data, "run_j"), half_gated=_half(data, "activation_j"), half_lead=_half(data, "lead_j"),
+        sampled_cells=int(data.attrs.get("sampled_cells", 0)),
+        bound_j=float(data.attrs["bound_j"]) if "bound_j" in data.attrs else None, choices=_choices(run),
     )  # fmt: skip
+
+
+def _half(data: xarray.Dataset, name: str) -> Floats:
+    """Half of the 95 % intervals of a field; NaN without."""
+    if f"{name}_errors" not in data:
+        return np.full(data[name].shape, np.nan)
+    return np.asarray(data.attrs["interval_reach"] * data[f"{name}_errors"].values)
+
+
+def _choices(run: Run) -> States | None:
+    if "choices" not in run.results:
+        return None
+    data = run.result("choices")
+    return States(*(np.asarray(data[name].values) for name in ("states", "error", "sum_j", "pattern")))

@@ -11,7 +11,7 @@ import pytest
 
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli import characterize, energy, replay
-from quest_lab.cli.common import chip_of, load_restricted
+from quest_lab.cli.common import chip_of
 from quest_lab.layers import Topology
 from quest_lab.network import Layer, Network
 from quest_lab.protocols.characterize import CharacterizeSettings
@@ -21,6 +21,7 @@ from quest_lab.schedule import synthesize
 NETWORK = "4-8-4-A"
 SHAPES = [(8, 4, 3, 3), (4, 8, 3, 3)]
 CELLS = 600  # 576 weights
+FEW = energy.Asked(resamples=10)
 QUICK = CharacterizeSettings(confidence=0.1, repeats=2, max_cycles=20)
 
 
@@ -43,8 +44,8 @@ def make_runs(folder: Path, device: str, bits: int, steps: int = 30) -> Runs:
     synthesize(runs.schedule, SHAPES, steps=steps, change_rate=0.03, seed=1, bits=bits)
     characterize.execute(device=device, out=runs.characterization, cells=CELLS, sample=48, chip=None, seed=1,
                          overwrite=False, settings=QUICK)  # fmt: skip
-    found, used = load_restricted(runs.characterization, None, 2**bits - 1)
-    energy.execute(found=found, used=used, schedule=runs.schedule, out=runs.energy, overwrite=False)
+    full = load_characterization(runs.characterization)
+    energy.execute(full=full, schedule=runs.schedule, out=runs.energy, overwrite=False, asked=FEW)
     replay.execute(device=device, schedule=runs.schedule, characterization=runs.characterization,
                    out=runs.replay, states=None, chip=None, steps=None, overwrite=False)  # fmt: skip
     return runs

@@ -95,6 +95,7 @@ def test_every_file_has_its_section(seen: Seen, words: str) -> None:
         "Transitions between weight levels", "Spike rates, sparsity and activation operation rate",
         "Energy matrices of the mapping patterns", "Update energy per layer and stage",
         "Update energy with an array-wide reset", "Activation energy per layer and stage",
+        "How far patterns are above the cheapest one", "Energy against decoding error of the states",
         "Divergence of the replay", "Predicted and spent write energy", "Energy accounts of the replay",
         "Intended and read states", "Accuracy on held-out images",
     ],
