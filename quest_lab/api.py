@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from quest_lab.changes import changes
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.characterize import execute as characterize
-from quest_lab.cli.common import load_restricted
+from quest_lab.cli.energy import Asked
 from quest_lab.cli.energy import execute as _rank
 from quest_lab.cli.import_ import Reading
 from quest_lab.cli.import_ import execute as import_network
@@ -22,7 +22,6 @@ from quest_lab.cli.replay import execute as replay
 from quest_lab.cli.train import execute as train
 from quest_lab.cli.validate import execute as validate
 from quest_lab.examples import example_benches
-from quest_lab.mapping import level_count
 from quest_lab.network import Network
 from quest_lab.protocols.characterize import CharacterizeSettings
 from quest_lab.ranking import Ranking
@@ -64,10 +63,9 @@ def energy(
     overwrite: bool = False,
 ) -> Ranking:
     """A schedule's energy under every mapping pattern; `out` also gets it as results of a run file."""
-    with Schedule.open(schedule) as source:
-        levels = level_count(source.header.bits)
-    found, used = load_restricted(characterization, states, levels)
-    return _rank(found=found, used=used, schedule=schedule, out=out, overwrite=overwrite)
+    full = load_characterization(characterization)
+    asked = Asked(states=states)
+    return _rank(full=full, schedule=schedule, out=out, overwrite=overwrite, asked=asked).ranking
 
 
 def diff(first: Path, second: Path) -> pandas.DataFrame:
