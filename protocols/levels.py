@@ -71,7 +71,8 @@ def find_separable(
         )
     fitted = fit_mixture(seen, centres)
     for done in range(_ROUNDS + 1):
-        separation = separate(fitted, _read_variance(fitted, sample), sample.cells.size)
+        landings = fitted.weight * seen.x.size / sample.cells.size
+        separation = separate(fitted, _read_variance(fitted, sample), landings, sample.cells.size)
         doubtful = sorted({s for pair in separation.undecided() for s in pair} - {0})
         cost = 2 * _LANDINGS * len(doubtful)
         if not doubtful or done == _ROUNDS or device.left(sample.cells) < keep_pulses + cost:

@@ -83,6 +83,7 @@ def to_result(found: Characterization) -> Result:
     if found.separation is not None:
         for name, (meaning, dims) in _SEPARATION.items():
             fields |= _interval(f"found_{name}", getattr(found.separation, name), "", meaning, dims)
+        fields["landings"] = Field(found.separation.landings, "", "landings seen of each, per cell", ("level",))
         fields["chosen"] = Field(found.separation.chosen, "", "levels found that are states", ("state",))
     attrs: dict[str, Any] = {
         "pulses": found.pulses,
@@ -163,7 +164,7 @@ def _separation(data: xr.Dataset) -> Separation | None:
     if "chosen" not in data:
         return None
     mean, std, error = (_estimate(data, f"found_{name}") for name in _SEPARATION)
-    return Separation(mean, std, error, np.asarray(data["chosen"].values))
+    return Separation(mean, std, error, np.asarray(data["chosen"].values), np.asarray(data["landings"].values))
 
 
 def _reset_size(reset: Operation) -> dict[str, float]:

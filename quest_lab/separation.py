@@ -33,6 +33,7 @@ class Separation:
     std: Estimate
     error: Estimate
     chosen: NDArray[np.int64]
+    landings: Floats  # seen of each level, per cell
 
     @property
     def levels(self) -> Levels:
@@ -52,8 +53,9 @@ class Separation:
         return [(i, j) for i in range(n) for j in range(i + 1, n)]
 
 
-def separate(fitted: Mixture, read: Estimate, cells: int) -> Separation:
-    """From the levels' mixture and the variance that one read adds at each of them, `read` of shape (L,)."""
+def separate(fitted: Mixture, read: Estimate, landings: Floats, cells: int) -> Separation:
+    """From the levels' mixture and the variance that one read adds at each of them, `read` of shape (L,);
+    `landings` seen of each on each of `cells` cells."""
     n = fitted.mean.size
     covariance = fitted.covariance.copy()
     reach = student_reach(cells)
@@ -63,7 +65,7 @@ def separate(fitted: Mixture, read: Estimate, cells: int) -> Separation:
     mean = stacked([of_mean(float(m), float(e), cells) for m, e in zip(fitted.mean, error[:n], strict=True)])
     std = stacked([of_variance(float(v), float(e)) for v, e in zip(variance, error[n:], strict=True)])
     pairs = _errors(fitted.mean, np.sqrt(variance), covariance, reach)
-    return Separation(mean, std, pairs, largest_set(pairs.value))
+    return Separation(mean, std, pairs, largest_set(pairs.value), landings)
 
 
 def largest_set(error: Floats, bound: float = BOUND) -> NDArray[np.int64]:
