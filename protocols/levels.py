@@ -10,9 +10,18 @@ from numpy.typing import NDArray
 from quest_lab.characterization import checked_resistance
 from quest_lab.device import Cells, Floats, VoltagePulse
 from quest_lab.errors import BadInput
-from quest_lab.estimates import Estimate, mean_over_cells, stacked, within_cells
+from quest_lab.estimates import (
+    Estimate,
+    Z,
+    mean_over_cells,
+    of_variance,
+    ratio_over_cells,
+    stacked,
+    student_reach,
+    within_cells,
+)
 from quest_lab.levels import find_levels, stays
-from quest_lab.mixture import Mixture, Observations, fit_mixture, most_likely
+from quest_lab.mixture import Mixture, Observations, fit_mixture, shares, split_twice
 from quest_lab.protocols.metered import Metered
 from quest_lab.protocols.staircase import Staircase
 from quest_lab.protocols.trials import reset_cells
@@ -45,12 +54,12 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Levels found: their separation, what was seen and as which of all levels; `stay[repeat, amplitude, cell]` is
+    """Levels found: their separation, what was seen, and how likely each is of each level (n, L); `stay[repeat, amplitude, cell]` is
     the mean position of the stay that each read of the staircase belongs to."""
 
     separation: Separation
     seen: Observations
-    level: NDArray[np.intp]
+    share: Floats
     stay: Floats
 
 
@@ -63,13 +72,14 @@ def find_separable(
     """
     seen, stay = _stays(stairs, sample)
     floor = float(np.sqrt(np.median(seen.v)))
-    centres = find_levels(seen.x, max(floor, _LEAST_NOISE))
+    repeats = stairs.ohm.shape[0]
+    centres = find_levels(seen.x, max(floor, _LEAST_NOISE), per_cell=repeats)
     if centres.size < 2:
         raise BadInput(
-            f"sample: {sample.cells.size} cells with {stairs.ohm.shape[0]} repeats show no two states apart: want "
+            f"sample: {sample.cells.size} cells with {repeats} repeats show no two states apart: want "
             "more cells or repeats"
         )
-    fitted = fit_mixture(seen, centres)
+    fitted = split_twice(seen, fit_mixture(seen, centres), repeats)
     for done in range(_ROUNDS + 1):
         landings = fitted.weight * seen.x.size / sample.cells.size
         separation = separate(fitted, _read_variance(fitted, sample), landings, sample.cells.size)
@@ -84,8 +94,8 @@ def find_separable(
             for _ in range(_LANDINGS):
                 session.stop.check()
                 seen = seen.joined(_landing(device, sample, pulse))
-        fitted = fit_mixture(seen, fitted.mean)
-    return Found(separation, seen, most_likely(seen, fitted), stay)
+        fitted = fit_mixture(seen, fitted.mean, fitted.volts)
+    return Found(separation, seen, shares(seen, fitted), stay)
 
 
 def state_estimates(sample: Sampled, found: Found) -> dict[str, Estimate]:
@@ -104,15 +114,19 @@ def state_estimates(sample: Sampled, found: Found) -> dict[str, Estimate]:
 
 def _of_level(sample: Sampled, found: Found, level: int) -> tuple[Estimate, Estimate]:
     """Mean R/R0 over cells, and landing residual within them."""
-    mine = found.level == level
-    x, v, cell = found.seen.x[mine], found.seen.v[mine], found.seen.cell[mine]
-    count = np.bincount(cell, minlength=sample.cells.size)
-    total = np.bincount(cell, x, minlength=sample.cells.size)
-    mean = np.divide(total, count, out=np.full(count.size, np.nan), where=count > 0)
+    seen, share, cells = found.seen, found.share[:, level], sample.cells.size
+    total = np.bincount(seen.cell, share, cells)
+    known = total > 0.5
+    mean = np.divide(np.bincount(seen.cell, share * seen.x, cells), total, out=np.full(cells, np.nan), where=known)
     ratio = mean_over_cells(1.0 + mean * sample.span_ohm / sample.low_ohm)
     if level == 0:
         return ratio, Estimate(np.asarray(0.0), np.asarray(0.0), np.asarray(0.0))
-    return ratio, within_cells(x, cell, v)
+    squares, freedom = within_cells(seen.x, seen.cell, share)
+    variance = ratio_over_cells(squares, freedom)
+    measured = float(np.average(seen.v, weights=share))
+    of_noise = 2.0 * float(sample.noise.half_width) / (Z * max(float(sample.noise.value), 1e-300))
+    error = np.hypot(float(variance.half_width) / student_reach(np.count_nonzero(known)), of_noise * measured)
+    return ratio, of_variance(float(variance.value) - measured, float(error))
 
 
 def _stays(stairs: Staircase, sample: Sampled) -> tuple[Observations, Floats]:
@@ -121,15 +135,20 @@ def _stays(stairs: Staircase, sample: Sampled) -> tuple[Observations, Floats]:
     repeats, steps, cells = position.shape
     tracks = np.moveaxis(position, 1, 0).reshape(steps, -1)
     variance = np.moveaxis(sample.variance(stairs.ohm), 1, 0).reshape(steps, -1)
-    label = stays(tracks, np.sqrt(variance.mean(axis=0)))
+    logs = np.log(np.moveaxis(stairs.ohm, 1, 0).reshape(steps, -1))  # the noise of a read is relative
+    least = _LEAST_NOISE * np.abs(sample.span_ohm / sample.low_ohm)
+    label = stays(logs, np.tile(np.hypot(float(sample.noise.value), least), repeats))
     label = label + np.append(0, np.cumsum(label.max(axis=0) + 1))[:-1]
     count = np.bincount(label.ravel())
     mean = np.bincount(label.ravel(), tracks.ravel()) / count
     v = np.bincount(label.ravel(), variance.ravel()) / count**2
     whose = np.empty(count.size, np.int64)
     whose[label.ravel()] = np.tile(np.tile(np.arange(cells), repeats), steps)
+    track, since = np.empty(count.size, np.int64), np.empty(count.size)
+    track[label.ravel()] = np.tile(np.arange(repeats * cells), steps)
+    since[label[::-1].ravel()] = np.repeat(stairs.amplitude_v[::-1], repeats * cells)
     stay = np.moveaxis(mean[label].reshape(steps, repeats, cells), 0, 1)
-    return Observations(mean, v, whose), stay
+    return Observations(mean, v, whose, since, track), stay
 
 
 def _landing(device: Metered, sample: Sampled, pulse: VoltagePulse) -> Observations:
@@ -137,9 +156,9 @@ def _landing(device: Metered, sample: Sampled, pulse: VoltagePulse) -> Observati
     reset_cells(device, sample.cells)
     device.apply(pulse, sample.cells)
     ohm = np.mean([checked_resistance(device.read(sample.cells)) for _ in range(_READS)], axis=0)
-    return Observations(
-        sample.position(ohm), sample.variance(ohm) / _READS, np.arange(sample.cells.size, dtype=np.int64)
-    )
+    cells = np.arange(sample.cells.size)
+    unknown, no_track = np.full(cells.size, np.nan), np.full(cells.size, -1)
+    return Observations(sample.position(ohm), sample.variance(ohm) / _READS, cells, unknown, no_track)
 
 
 def _read_variance(fitted: Mixture, sample: Sampled) -> Estimate:

@@ -58,10 +58,10 @@ def of_mean(value: float, error: float, cells: int) -> Estimate:
     return Estimate(np.asarray(value), np.asarray(value - reach), np.asarray(value + reach))
 
 
-def ratio_over_cells(total: Floats, count: NDArray[np.integer[Any]]) -> Estimate:
+def ratio_over_cells(total: Floats, count: Floats | NDArray[np.integer[Any]]) -> Estimate:
     """Mean of all values where cell c holds `count[c]` of them that add up to `total[c]`."""
     seen = np.flatnonzero(count)
-    n = int(count.sum())
+    n = float(count.sum())
     if seen.size < 2:
         return _unknown(float(total.sum() / n) if n else np.nan)
     mean = float(total.sum() / n)
@@ -84,16 +84,14 @@ def of_variance(value: float, error: float) -> Estimate:
     return Estimate(np.sqrt(value), np.sqrt(low), np.sqrt(high))
 
 
-def within_cells(x: Floats, cell: NDArray[np.integer[Any]], noise: Floats | float = 0.0) -> Estimate:
-    """Standard deviation within a cell, of values `x` of cells `cell`; `noise`: the variance of each that is not the
-    cell's but its measurement's, taken away."""
-    _, index, count = np.unique(cell, return_inverse=True, return_counts=True)
-    mean = np.bincount(index, x) / count
-    measured = np.bincount(index, np.broadcast_to(noise, x.shape)) / count
-    freedom = count - 1
-    own = np.bincount(index, (x - mean[index]) ** 2) - freedom * measured
-    found = ratio_over_cells(np.where(freedom > 0, own, 0.0), freedom)
-    return of_variance(float(found.value), float(found.half_width) / student_reach(np.count_nonzero(freedom)))
+def within_cells(x: Floats, cell: NDArray[np.integer[Any]], weight: Floats) -> tuple[Floats, Floats]:
+    """Of values `x` of cells `cell` that belong to the question with probability `weight`: sum of the squared
+    deviations from each cell's own mean, and the degrees of freedom that it has; one of each cell."""
+    total = np.bincount(cell, weight)
+    known = np.maximum(total, 1e-300)
+    mean = np.bincount(cell, weight * x) / known
+    squares = np.bincount(cell, weight * (x - mean[cell]) ** 2)
+    return squares, np.asarray(total - np.bincount(cell, weight**2) / known)
 
 
 def between_cells(each: Floats, noise: float = 0.0) -> Estimate:

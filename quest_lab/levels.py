@@ -65,11 +65,12 @@ def stays(tracks: Floats, noise: Floats) -> NDArray[np.int64]:
     return np.cumsum(cut[:-1], axis=0) - 1
 
 
-def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS) -> Floats:
+def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS, per_cell: float = 1.0) -> Floats:
     """Centres of the mixture of normals that explains the observations best (BIC), ascending, shape (S,).
 
     `floor` is the smallest standard deviation that a level can have (the read noise). Centres that no single
-    read could tell apart (closer than two standard deviations) are one level.
+    read could tell apart (closer than two standard deviations) are one level. Where a cell gives `per_cell`
+    observations of each level, their common offset makes them count as one.
     """
     x = np.sort(observations)
     x = x[:: -(-x.size // _MOST_OBSERVATIONS)]
@@ -82,7 +83,7 @@ def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS) -> 
         fits = [_fit(x, start, floor) for start in starts]
         _, *last_fit, _ = max(fits, key=lambda fit: fit[3])
         for weight, mean, std, log_likelihood in fits:
-            bic = (3 * n - 1) * np.log(x.size) - 2.0 * log_likelihood
+            bic = (3 * n - 1) * np.log(x.size) * per_cell - 2.0 * log_likelihood
             if bic < best_bic and _distinct(weight, mean, std, x.size):
                 best_bic, best = bic, np.sort(mean)
     return best

@@ -28,7 +28,7 @@ from quest_lab.sim.skmtj import SkMTJ
 CELLS = 96
 SETTINGS = CharacterizeSettings(stop_v=1.1, repeats=4, confidence=0.05, max_cycles=40)
 BOUND, NEAR = 0.01, (0.005, 0.02)
-DRAWN = 200_000
+DRAWN = 40_000
 RANGES = {
     "states": (2, 8), "step of thresholds (mV)": (35.0, 80.0), "first threshold (mV)": (400.0, 460.0),
     "step of resistance, relative to their mean": (0.4, 1.6), "landing residual (mean steps)": (0.02, 0.25),
