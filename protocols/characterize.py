@@ -41,8 +41,8 @@ _RESPONSE_SIGMAS = 8.0  # a cell whose top differs from its R0 by less than this
 class CharacterizeSettings:
     """What to measure. Amplitudes in volts at the cell, by default those that the device's capabilities name;
     `confidence` is the half-width asked of the 95 % intervals of the set probabilities; `attempts` is odd (None:
-    as many as reach 2.5 standard deviations of the cells' thresholds to both sides). `pulses_per_cell` bounds what a cell gets, resets
-    included, beside what its ledger leaves it."""
+    as many as reach 2.5 standard deviations of the cells' thresholds to both sides). `pulses_per_cell` bounds what a
+    cell gets, resets included, beside what its ledger leaves it."""
 
     start_v: float | None = None
     stop_v: float | None = None
@@ -130,7 +130,7 @@ def characterize(
     sampled = Sampled(sample, base.ohm[where], base.top_ohm[where] - base.ohm[where], base.noise)
     stairs = _staircase(session, device, sample, settings)
     found = find_separable(session, device, sampled, stairs, _LEAST_CYCLES * CYCLE_PULSES)
-    draft = _characterized(session, device, cells, sampled, base, stairs, found, settings)
+    draft = _characterized(device, cells, sampled, base, stairs, found, settings)
     if device.capabilities.topology == "passive":
         check_terminals(session, draft, _top(session, settings), settings.baseline_reads)
     return _count_transitions(session, device, draft, settings), stairs
@@ -177,7 +177,7 @@ def _baseline(session: Session, device: Metered, cells: Cells, settings: Charact
     typical = float(np.median(np.sqrt(variance) / base))
     alive = np.abs(peak - base) > _RESPONSE_SIGMAS * typical * base * np.sqrt(2.0 / n)
     noise = mean_over_cells((variance / base**2)[alive])
-    noise = of_variance(float(noise.value), float(noise.half_width) / student_reach(np.count_nonzero(alive)))
+    noise = of_variance(float(noise.value), float(noise.half_width) / student_reach(int(alive.sum())))
     return _Baseline(base, peak, variance, top_variance, n, noise, alive)
 
 
@@ -187,9 +187,7 @@ def _top(session: Session, settings: CharacterizeSettings) -> VoltagePulse:
     return VoltagePulse(settings.amplitudes(can.set_amplitude_v)[-1], can.set_width_s)
 
 
-def _staircase(
-    session: Session, device: Metered, sample: Cells, settings: CharacterizeSettings
-) -> Staircase:
+def _staircase(session: Session, device: Metered, sample: Cells, settings: CharacterizeSettings) -> Staircase:
     amplitudes = settings.amplitudes(device.capabilities.set_amplitude_v)
     ohm = np.empty((settings.repeats, len(amplitudes), sample.size))
     width = device.capabilities.set_width_s
@@ -203,7 +201,6 @@ def _staircase(
 
 
 def _characterized(
-    session: Session,
     device: Metered,
     cells: Cells,
     sample: Sampled,

@@ -54,8 +54,8 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Levels found: their separation, what was seen, and how likely each is of each level (n, L); `stay[repeat, amplitude, cell]` is
-    the mean position of the stay that each read of the staircase belongs to."""
+    """Levels found: their separation, what was seen, and how likely each is of each level (n, L);
+    `stay[repeat, amplitude, cell]` is the mean position of the stay that each read of the staircase belongs to."""
 
     separation: Separation
     seen: Observations
@@ -117,7 +117,9 @@ def _of_level(sample: Sampled, found: Found, level: int) -> tuple[Estimate, Esti
     seen, share, cells = found.seen, found.share[:, level], sample.cells.size
     total = np.bincount(seen.cell, share, cells)
     known = total > 0.5
-    mean = np.divide(np.bincount(seen.cell, share * seen.x, cells), total, out=np.full(cells, np.nan), where=known)
+    mean = np.divide(
+        np.bincount(seen.cell, share * seen.x, cells), total, out=np.full(cells, np.nan), where=known
+    )
     ratio = mean_over_cells(1.0 + mean * sample.span_ohm / sample.low_ohm)
     if level == 0:
         return ratio, Estimate(np.asarray(0.0), np.asarray(0.0), np.asarray(0.0))
@@ -125,7 +127,7 @@ def _of_level(sample: Sampled, found: Found, level: int) -> tuple[Estimate, Esti
     variance = ratio_over_cells(squares, freedom)
     measured = float(np.average(seen.v, weights=share))
     of_noise = 2.0 * float(sample.noise.half_width) / (Z * max(float(sample.noise.value), 1e-300))
-    error = np.hypot(float(variance.half_width) / student_reach(np.count_nonzero(known)), of_noise * measured)
+    error = np.hypot(float(variance.half_width) / student_reach(int(known.sum())), of_noise * measured)
     return ratio, of_variance(float(variance.value) - measured, float(error))
 
 

@@ -27,7 +27,9 @@ class Metered:
 
     def left(self, cells: Cells) -> int:
         """Pulses that each of `cells` may still get."""
-        left = np.iinfo(np.int64).max if self._budget is None else self._budget - int(self.pulses[cells].max())
+        left = (
+            np.iinfo(np.int64).max if self._budget is None else self._budget - int(self.pulses[cells].max())
+        )
         return left if self._ledger is None else min(left, int(self._ledger(cells).min()))
 
     def check(self, cells: Cells, pulses: int, what: str) -> None:

@@ -21,7 +21,9 @@ from quest_lab.estimates import Estimate, ratio_over_cells, share_over_cells, st
 from quest_lab.policy import next_attempt
 
 _LADDER = 6  # set pulses a trial may take
-CYCLE_PULSES = 2 + 2 * _LADDER  # most that a cell gets in a cycle: a reset and a preset, a reset with each of these
+CYCLE_PULSES = (
+    2 + 2 * _LADDER
+)  # most that a cell gets in a cycle: a reset and a preset, a reset with each of these
 
 
 class Trials:
@@ -40,9 +42,13 @@ class Trials:
         self.counts = np.zeros((n, attempts, 2, n, n), np.int64)
         self._energy = np.zeros((n, attempts, n))
         self._energy_n = np.zeros((n, attempts, n), np.int64)
-        self._tries = np.zeros((n, n, cells.size), np.int64)  # first tries at the middle attempt [op, from, cell]
+        self._tries = np.zeros(
+            (n, n, cells.size), np.int64
+        )  # first tries at the middle attempt [op, from, cell]
         self._hits = np.zeros((n, n, cells.size), np.int64)
-        self._spent = np.zeros((n, n, cells.size))  # energy of all pulses at the middle attempt [op, from, cell]
+        self._spent = np.zeros(
+            (n, n, cells.size)
+        )  # energy of all pulses at the middle attempt [op, from, cell]
         self._pulses = np.zeros((n, n, cells.size), np.int64)
         self._state = draft.decode(device.read(cells, draft.read))
         self._reset_j = np.nan

@@ -30,7 +30,11 @@ ESTIMATES: dict[str, tuple[str, str, tuple[str, ...]]] = {  # 95 % intervals: un
     "threshold_cells_v": ("V", "spread of the threshold from cell to cell", ("set_state",)),
     "threshold_cycles_v": ("V", "spread of the threshold from pulse to pulse", ("set_state",)),
     "set_probability": ("", "share of first tries that landed [operation, from]", ("operation", "state")),
-    "pulse_energy_j": ("J", "mean pulse energy at the middle attempt [operation, from]", ("operation", "state")),
+    "pulse_energy_j": (
+        "J",
+        "mean pulse energy at the middle attempt [operation, from]",
+        ("operation", "state"),
+    ),
     "read_noise": ("", "relative standard deviation of one read", ()),
     "r0_ohm": ("ohm", "mean R0 over cells", ()),
     "r0_spread_ohm": ("ohm", "standard deviation of R0 over cells", ()),
@@ -74,7 +78,9 @@ class Characterization:
     half_width: float  # the widest of these intervals when it stopped (cells, not pulses, are independent)
     fold: NDArray[np.int64] | None = None  # after restrict(): which used state each found state counts as
     estimates: Mapping[str, Estimate] = field(default_factory=dict)  # names: ESTIMATES
-    separation: Separation | None = None  # every level found, of which the states are the largest separable set
+    separation: Separation | None = (
+        None  # every level found, of which the states are the largest separable set
+    )
     pulses: int = 0  # most that a sampled cell got, resets included
 
     @property

@@ -83,7 +83,9 @@ def to_result(found: Characterization) -> Result:
     if found.separation is not None:
         for name, (meaning, dims) in _SEPARATION.items():
             fields |= _interval(f"found_{name}", getattr(found.separation, name), "", meaning, dims)
-        fields["landings"] = Field(found.separation.landings, "", "landings seen of each, per cell", ("level",))
+        fields["landings"] = Field(
+            found.separation.landings, "", "landings seen of each, per cell", ("level",)
+        )
         fields["chosen"] = Field(found.separation.chosen, "", "levels found that are states", ("state",))
     attrs: dict[str, Any] = {
         "pulses": found.pulses,
@@ -139,7 +141,9 @@ def _from_dataset(data: xr.Dataset, path: str) -> Characterization:
         confidence=float(a["confidence"]),
         half_width=float(a["half_width"]),
         estimates={
-            name: _estimate(data, f"estimate_{name}") for name in ESTIMATES if f"estimate_{name}_value" in data
+            name: _estimate(data, f"estimate_{name}")
+            for name in ESTIMATES
+            if f"estimate_{name}_value" in data
         },
         separation=_separation(data),
         pulses=int(a.get("pulses", 0)),
@@ -164,7 +168,9 @@ def _separation(data: xr.Dataset) -> Separation | None:
     if "chosen" not in data:
         return None
     mean, std, error = (_estimate(data, f"found_{name}") for name in _SEPARATION)
-    return Separation(mean, std, error, np.asarray(data["chosen"].values), np.asarray(data["landings"].values))
+    return Separation(
+        mean, std, error, np.asarray(data["chosen"].values), np.asarray(data["landings"].values)
+    )
 
 
 def _reset_size(reset: Operation) -> dict[str, float]:

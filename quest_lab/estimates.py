@@ -91,7 +91,7 @@ def within_cells(x: Floats, cell: NDArray[np.integer[Any]], weight: Floats) -> t
     known = np.maximum(total, 1e-300)
     mean = np.bincount(cell, weight * x) / known
     squares = np.bincount(cell, weight * (x - mean[cell]) ** 2)
-    return squares, np.asarray(total - np.bincount(cell, weight**2) / known)
+    return np.asarray(squares, np.float64), np.asarray(total - np.bincount(cell, weight**2) / known)
 
 
 def between_cells(each: Floats, noise: float = 0.0) -> Estimate:
@@ -115,7 +115,9 @@ def share_over_cells(hits: NDArray[np.integer[Any]], tries: NDArray[np.integer[A
     effective = min(share * (1 - share) / scatter, total) if scatter > 0 else cells
     effective *= (Z / student_reach(cells)) ** 2
     middle = (share + Z * Z / (2 * effective)) / (1 + Z * Z / effective)
-    reach = Z * np.sqrt(share * (1 - share) / effective + (Z / (2 * effective)) ** 2) / (1 + Z * Z / effective)
+    reach = (
+        Z * np.sqrt(share * (1 - share) / effective + (Z / (2 * effective)) ** 2) / (1 + Z * Z / effective)
+    )
     return Estimate(np.asarray(share), np.asarray(middle - reach), np.asarray(middle + reach))
 
 

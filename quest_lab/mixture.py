@@ -17,7 +17,7 @@ from quest_lab.device import Floats
 
 _ROUNDS = 300
 _LEAST_SHARE = 1e-6  # of the smallest measurement variance: tau is never quite 0
-_LEAST_STD_V = 0.003
+_FIRST_STD_V, _LEAST_STD_V = 0.02, 0.003  # of the amplitudes that bring a level about: a start, and a bound
 _ANY_AMPLITUDE = 0.1  # density, 1/V: some 5 % of the stays begin anywhere, as where a pulse skips a level
 _TWICE = 0.5  # a level that this share of its staircases stay on twice is two levels
 
@@ -57,7 +57,8 @@ def fit_mixture(seen: Observations, start: Floats, volts: Floats | None = None) 
     gap = float(np.diff(np.sort(start)).min()) if n > 1 else float(np.ptp(seen.x)) or 1.0
     mean, variance = start.copy(), np.full(n, (gap / 5) ** 2)
     weight, least = np.full(n, 1.0 / n), _LEAST_SHARE * float(seen.v.min())
-    at = np.zeros((seen.x.size, n)) if volts is None else _of_volts(seen, volts, np.full(n, 0.02))
+    at = np.zeros((seen.x.size, n)) if volts is None else _of_volts(seen, volts, np.full(n, _FIRST_STD_V))
+    centre, width = np.zeros(n), np.zeros(n)
     last = -np.inf
     for _ in range(_ROUNDS):
         share, total = _shares(seen, weight, mean, variance, at)
@@ -68,17 +69,17 @@ def fit_mixture(seen: Observations, start: Floats, volts: Floats | None = None) 
         spread = (share * ((deviation - shift) ** 2 + kept * seen.v[:, None])).sum(axis=0) / mass
         weight, mean, variance = mass / mass.sum(), mean + shift, np.maximum(spread, least)
         of_known = share[known] / (share[known].sum(axis=0) + 1e-9)
-        volts = of_known.T @ seen.volts[known]
-        square = (of_known * (seen.volts[known, None] - volts) ** 2).sum(axis=0)
-        volts_std = np.maximum(np.sqrt(square), _LEAST_STD_V)
-        at = _of_volts(seen, volts, volts_std)
+        centre = of_known.T @ seen.volts[known]
+        square = (of_known * (seen.volts[known, None] - centre) ** 2).sum(axis=0)
+        width = np.maximum(np.sqrt(square), _LEAST_STD_V)
+        at = _of_volts(seen, centre, width)
         if abs(total - last) < 1e-7 * abs(total):
             break
         last = total
     order = np.argsort(mean)
     weight, mean, variance, at = weight[order], mean[order], variance[order], at[:, order]
     covariance = _covariance(seen, weight, mean, variance, at)
-    return Mixture(weight, mean, variance, volts[order], volts_std[order], total, covariance)
+    return Mixture(weight, mean, variance, centre[order], width[order], total, covariance)
 
 
 def split_twice(seen: Observations, fitted: Mixture, per_cell: float) -> Mixture:
@@ -102,8 +103,9 @@ def _twice(seen: Observations, fitted: Mixture, tried: set[float]) -> int | None
     level = shares(seen, fitted).argmax(axis=1)
     for k in range(fitted.mean.size):
         mine = (level == k) & (seen.track >= 0)
-        once = np.count_nonzero(mine & ~_later(seen, mine))
-        if float(fitted.mean[k]) not in tried and np.count_nonzero(_later(seen, mine)) > _TWICE * max(once, 1):
+        again = int(_later(seen, mine).sum())
+        once = int(mine.sum()) - again
+        if float(fitted.mean[k]) not in tried and again > _TWICE * once:
             return k
     return None
 
@@ -154,9 +156,7 @@ def _scores(seen: Observations, parameters: Floats, at: Floats) -> Floats:
     return np.hstack([share * z, 0.5 * share * (z**2 - 1 / total), share - weight])
 
 
-def _covariance(
-    seen: Observations, weight: Floats, mean: Floats, variance: Floats, volts: Floats
-) -> Floats:
+def _covariance(seen: Observations, weight: Floats, mean: Floats, variance: Floats, volts: Floats) -> Floats:
     """Of means and variances. A variance at its bound has the error that its information alone gives."""
     n = mean.size
     at = np.concatenate([mean, variance, np.log(weight)])
@@ -167,8 +167,9 @@ def _covariance(
     clusters = _sums(_scores(seen, at, volts)[:, free], seen.cell)
     cells = clusters.shape[0]
     meat = clusters.T @ clusters * cells / max(cells - 1, 1)
-    size = np.concatenate([np.full(n, 1e-4) * np.sqrt(variance + seen.v.min()), 1e-3 * np.sqrt(alone), np.full(n, 1e-4)])
-    hessian = np.array([_slope(seen, at, volts, i, size[i])[free] for i in np.flatnonzero(free)])
+    small = np.full(n, 1e-4)
+    size = np.concatenate([small * np.sqrt(variance + seen.v.min()), 1e-3 * np.sqrt(alone), small])
+    hessian = np.array([_slope(seen, at, volts, i, size[i])[free] for i in np.flatnonzero(free).tolist()])
     hessian = 0.5 * (hessian + hessian.T)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     bread = scale[:, None] * np.linalg.pinv(scale[:, None] * hessian * scale) * scale

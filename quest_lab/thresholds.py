@@ -4,8 +4,9 @@ A pulse of V volts brings cell c over the threshold if V >= u_c + e, with u_c ~ 
 e ~ N(0, cycles^2) anew at each pulse. A staircase V_1 < V_2 < ... is first over it at step i with probability
     F_i prod_{m<i} (1 - F_m),   F_i = Phi((V_i - u_c) / cycles),
 so the step that did it says between which amplitudes, and all pulses before it count (a threshold met on many
-fine steps is met early). Staircases of one cell share u_c (integrated on a grid). Intervals from the
-profile of the likelihood on a grid (Student's quantile for the few cells): an end at 0 says that the steps are too coarse to see the spread.
+fine steps is met early). Staircases of one cell share u_c (integrated on a grid). Intervals from the profile of
+the likelihood on a grid (Student's quantile for the few cells): an end at 0 says that the steps are too coarse to
+see the spread.
 """
 
 from __future__ import annotations
@@ -138,4 +139,3 @@ def _interval(surface: Floats, axes: list[Floats], which: int, step: float, drop
     floor = np.log(_NARROWEST * step) + 1e-9
     ends = [0.0 if x <= floor else float(np.exp(x)) for x in (value, low, high)]
     return Estimate(*(np.asarray(x) for x in ends))
-

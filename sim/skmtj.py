@@ -74,7 +74,9 @@ class SkMTJ:
         if self.set_v[0] <= self.guard_v:
             raise BadInput(f"set_v[0]={self.set_v[0]} V: must be above guard_v={self.guard_v} V")
         if len(self.offset_states) not in (0, len(self.set_v)):
-            raise BadInput(f"offset_states={self.offset_states}: want one of each of {len(self.set_v)} states")
+            raise BadInput(
+                f"offset_states={self.offset_states}: want one of each of {len(self.set_v)} states"
+            )
 
     @classmethod
     def preset(cls, name: Preset, **changes: object) -> SkMTJ:

@@ -79,7 +79,7 @@ class Truth:
 
         low, top = read(0.0, reads).mean(axis=0), read(1.0, reads).mean(axis=0)
         position = np.stack([(read(f, 1)[0] - low) / (top - low) for f in rung], axis=1)
-        threshold = (np.array(law.set_v) - law.guard_v) * 1.0  # pulses of t_ref: no logarithm
+        threshold = np.array(law.set_v) - law.guard_v  # pulses of t_ref: no logarithm
         return cls(law, position, rung, threshold, swing)
 
     @property
@@ -167,7 +167,9 @@ class _Compared:
         assert found.separation is not None
         self.all = found.separation
         self.mean, self.std = truth.position.mean(axis=0), truth.position.std(axis=0)
-        nearest = np.abs(self.mean[:, None] - self.all.mean.value).argmin(axis=1)  # found level of each true one
+        nearest = np.abs(self.mean[:, None] - self.all.mean.value).argmin(
+            axis=1
+        )  # found level of each true one
         alone = np.bincount(nearest, minlength=self.all.mean.value.size) == 1
         own = np.abs(self.all.mean.value[:, None] - self.mean).argmin(axis=1)
         self.true_of = np.where(alone, own, -1)
@@ -194,7 +196,9 @@ class _Compared:
             yield self._row("level position", "level_mean", s, float(self.mean[j]), best)
             yield self._row("level spread, one read", "level_std", s, float(self.std[j]), best_std)
             ratio = 1 + self.truth.swing * f
-            by_cell = np.hypot(self.truth.swing * f * self.law.tmr_spread, self.truth.swing * np.sqrt(within / m))
+            by_cell = np.hypot(
+                self.truth.swing * f * self.law.tmr_spread, self.truth.swing * np.sqrt(within / m)
+            )
             if s:
                 yield self._row("level R/R0", "level_ratio", s, ratio, by_cell / np.sqrt(CELLS))
                 residual = self.truth.residual
@@ -234,7 +238,11 @@ class _Compared:
                 variance += (between + within / m) / CELLS
                 variance += z**2 * self._of_total(between, within, m) / CELLS / (2 * self.std[true]) ** 2
             best = 1.96 * np.sqrt(variance) / (self.std[a] + self.std[b])
-            yield Row("decoding error of a pair (as z)", float(ends[0] - ends[1]) / 2, float(best), bool(ends[1] <= z <= ends[0]), (norm.isf(e.value[i,j])-z)/(ends[0]-ends[1])*2)
+            half = float(ends[0] - ends[1]) / 2
+            off = float(norm.isf(e.value[i, j]) - z) / half
+            yield Row(
+                "decoding error of a pair (as z)", half, float(best), bool(ends[1] <= z <= ends[0]), off
+            )
 
     def _chip(self) -> Iterator[Row]:
         law, n = self.law, CELLS
@@ -285,11 +293,16 @@ class _Compared:
         r0 = self.law.r0_ohm * (1 + self.law.r0_spread * np.random.default_rng(s).standard_normal(DRAWN))
         each = self.found.set_v[s - 1] ** 2 * self.law.t_ref_s / r0
         return self._row(
-            "energy of a set pulse", "pulse_energy_j", (s, 0), float(each.mean()), float(each.std() / np.sqrt(CELLS))
+            "energy of a set pulse",
+            "pulse_energy_j",
+            (s, 0),
+            float(each.mean()),
+            float(each.std() / np.sqrt(CELLS)),
         )
 
     def _row(self, kind: str, name: str, at: int | tuple[int, int] | None, truth: float, error: float) -> Row:
         """`error`: the least standard error that these pulses allow."""
         e: Estimate = self.found.estimates[name]
-        low, high = (float(x if at is None else x[at]) for x in (e.low, e.high))
-        return Row(kind, (high - low) / 2, 1.96 * error, low <= truth <= high, float(e.value if at is None else e.value[at]) / ((high-low)/2)-truth/((high-low)/2))
+        value, low, high = (float(x if at is None else x[at]) for x in (e.value, e.low, e.high))
+        half = (high - low) / 2
+        return Row(kind, half, 1.96 * error, low <= truth <= high, (value - truth) / half)
