@@ -17,14 +17,18 @@ from quest_lab.separation import largest_set, separate
 CELLS, EACH = 100, 6
 
 
-def landings(mean: list[float], std: list[float], noise: float, volts: list[float] | None = None) -> Observations:
+def landings(
+    mean: list[float], std: list[float], noise: float, volts: list[float] | None = None
+) -> Observations:
     """EACH landings of each level on CELLS cells, measured with variance `noise` squared; one staircase a landing."""
     rng = np.random.default_rng(2)
     level = np.tile(np.arange(len(mean)), CELLS * EACH)
     x = rng.normal(np.array(mean)[level], np.hypot(np.array(std)[level], noise))
     cell = np.repeat(np.arange(CELLS), EACH * len(mean))
     since = np.full(x.size, np.nan) if volts is None else rng.normal(np.array(volts)[level], 0.01)
-    return Observations(x, np.full(x.size, noise**2), cell, since, np.repeat(np.arange(CELLS * EACH), len(mean)))
+    return Observations(
+        x, np.full(x.size, noise**2), cell, since, np.repeat(np.arange(CELLS * EACH), len(mean))
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -53,7 +57,10 @@ def test_of_equally_many_levels_those_furthest_apart_are_chosen() -> None:
 def test_pairs_are_told_apart_not_or_undecided() -> None:
     seen = landings([0.0, 0.3, 0.5, 0.97], [0.02, 0.05, 0.05, 0.05], 0.02)
     told = separate(
-        fit_mixture(seen, np.array([0.0, 0.3, 0.5, 1.0])), Estimate(*np.full((3, 4), 4e-4)), np.full(4, 6.0), CELLS
+        fit_mixture(seen, np.array([0.0, 0.3, 0.5, 1.0])),
+        Estimate(*np.full((3, 4), 4e-4)),
+        np.full(4, 6.0),
+        CELLS,
     )
     truth = norm.sf(0.2 / (2 * np.hypot(0.05, 0.02)))  # 3.2 %
     assert told.error.low[1, 2] < truth < told.error.high[1, 2]

@@ -25,7 +25,9 @@ def default_states(found: Characterization, levels: int) -> tuple[int, ...]:
     """As many states as there are weight levels, evenly spread from R0 to the top."""
     if levels > found.states:
         known = found.separation
-        more = "" if known is None else f" that a read tells apart ({known.mean.value.size} levels were found)"
+        more = (
+            "" if known is None else f" that a read tells apart ({known.mean.value.size} levels were found)"
+        )
         raise BadInput(
             f"{levels} weight levels do not fit into the {found.states} states of {found.chip_id}{more}"
         )

@@ -44,7 +44,10 @@ def section(source: Source, files: Files) -> Section:
     if found.estimates:
         out.blocks.append(
             Numbers(
-                f"95 % intervals of {found.chip_id}", intervals.HEADER, intervals.rows(found), intervals.note(found)
+                f"95 % intervals of {found.chip_id}",
+                intervals.HEADER,
+                intervals.rows(found),
+                intervals.note(found),
             )
         )
     out.blocks.extend(_diagrams(found, files.states_used(source), chip))

@@ -137,7 +137,9 @@ def test_levels_that_a_read_cannot_tell_apart_are_told_and_left_out(session_on: 
 
 
 def test_more_landings_settle_a_doubt_within_the_budget(session_on: Make) -> None:
-    model = SkMTJ.preset("scaled", set_v=(0.5, 0.6), residual_states=0.22)  # 1 % of reads of R1 and R2 go wrong
+    model = SkMTJ.preset(
+        "scaled", set_v=(0.5, 0.6), residual_states=0.22
+    )  # 1 % of reads of R1 and R2 go wrong
     everyone, error = np.arange(64), []
     for budget in (None, 225):
         settings = replace(QUICK, max_cycles=2, pulses_per_cell=budget)
