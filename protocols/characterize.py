@@ -101,10 +101,16 @@ class _Baseline:
         return {
             "read_noise": self.noise,
             "r0_ohm": mean_over_cells(ohm),
-            "r0_spread_ohm": between_cells(ohm, float(variance.mean()) / self.reads),
+            "r0_spread_ohm": between_cells(ohm, *self._of_mean(variance)),
             "swing": mean_over_cells(swing),
-            "swing_spread": between_cells(swing, float(of_swing.mean()) / self.reads),
+            "swing_spread": between_cells(swing, *self._of_mean(of_swing)),
         }
+
+    def _of_mean(self, variance: Floats) -> tuple[float, float]:
+        """Variance of a cell's mean, from that of its single reads, and the standard error of this."""
+        return float(variance.mean()) / self.reads, float(
+            variance.std() / np.sqrt(variance.size)
+        ) / self.reads
 
 
 def characterize(

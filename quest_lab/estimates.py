@@ -74,7 +74,7 @@ def of_variance(value: float, error: float) -> Estimate:
     if np.isnan(value) or np.isnan(error):
         return _unknown(float(np.sqrt(max(value, 0.0))))
     if not value > 0:
-        upper = np.sqrt(max(value + Z * error, 0.0))
+        upper = np.sqrt(Z * error)  # how far below 0 it came by chance says nothing of how small it is
         return Estimate(np.asarray(0.0), np.asarray(0.0), np.asarray(upper))
     freedom = 2.0 * (value / max(error, 1e-9 * value)) ** 2
     if freedom < 8:  # hardly more than its error: zero is possible, and chi-squared no guide
@@ -94,15 +94,16 @@ def within_cells(x: Floats, cell: NDArray[np.integer[Any]], weight: Floats) -> t
     return np.asarray(squares, np.float64), np.asarray(total - np.bincount(cell, weight**2) / known)
 
 
-def between_cells(each: Floats, noise: float = 0.0) -> Estimate:
-    """Standard deviation over cells of `each`, shape (cells,); `noise`: mean variance of each by measurement."""
+def between_cells(each: Floats, noise: float = 0.0, noise_error: float = 0.0) -> Estimate:
+    """Standard deviation over cells of `each`, shape (cells,); `noise`: mean variance of each by measurement, with
+    its standard error."""
     known = each[~np.isnan(each)]
     if known.size < 2:
         return _unknown(np.nan)
     total = float(known.var(ddof=1))
     kurtosis = float(((known - known.mean()) ** 4).mean() / known.var() ** 2) if total > 0 else 3.0
     error = total * np.sqrt(max(kurtosis - 1.0, 2.0) / (known.size - 1))
-    return of_variance(total - noise, float(error))
+    return of_variance(total - noise, float(np.hypot(error, noise_error)))
 
 
 def share_over_cells(hits: NDArray[np.integer[Any]], tries: NDArray[np.integer[Any]]) -> Estimate:
