@@ -15,22 +15,25 @@ from numpy.typing import NDArray
 from quest_lab.characterization import Characterization, attempt_step, checked_resistance
 from quest_lab.device import Cells, Floats, Range, VoltagePulse, as_cells
 from quest_lab.errors import BadInput, DeviceError
-from quest_lab.levels import find_levels, levels_of, visits
+from quest_lab.estimates import Estimate, between_cells, mean_over_cells, of_variance, student_reach
+from quest_lab.protocols.levels import Found, Sampled, find_separable, state_estimates
+from quest_lab.protocols.metered import Metered
 from quest_lab.protocols.staircase import (
     Staircase,
+    fit_thresholds,
     mean_over_repeats,
+    resolved_spread,
     set_amplitudes,
-    stay_positions,
+    threshold_estimates,
     threshold_tries,
-    within_cell_std,
 )
 from quest_lab.protocols.terminals import check_terminals
-from quest_lab.protocols.trials import Trials, reset_cells
+from quest_lab.protocols.trials import CYCLE_PULSES, Trials, reset_cells
 from quest_lab.seeds import generator
 from quest_lab.session import Session
 
 _REACH_SIGMAS = 2.5  # how far the attempts reach into the spread of the cells' thresholds
-_LEAST_NOISE = 1e-4  # of the way from R0 to the top: a meter's last digit can hide all noise
+_LEAST_CYCLES = 8  # of write trials that a budget must leave room for
 _RESPONSE_SIGMAS = 8.0  # a cell whose top differs from its R0 by less than this many read noises is stuck
 
 
@@ -38,7 +41,8 @@ _RESPONSE_SIGMAS = 8.0  # a cell whose top differs from its R0 by less than this
 class CharacterizeSettings:
     """What to measure. Amplitudes in volts at the cell, by default those that the device's capabilities name;
     `confidence` is the half-width asked of the 95 % intervals of the set probabilities; `attempts` is odd (None:
-    as many as reach 2.5 standard deviations of the cells' thresholds to both sides)."""
+    as many as reach 2.5 standard deviations of the cells' thresholds to both sides). `pulses_per_cell` bounds what a
+    cell gets, resets included, beside what its ledger leaves it."""
 
     start_v: float | None = None
     stop_v: float | None = None
@@ -48,6 +52,7 @@ class CharacterizeSettings:
     attempts: int | None = None
     confidence: float = 0.03
     max_cycles: int = 150
+    pulses_per_cell: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("start_v", "stop_v", "step_v"):
@@ -76,12 +81,36 @@ class CharacterizeSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Baseline:
-    """R0 and top of each cell in ohm, relative noise of one read, and the cells that answer to pulses."""
+    """R0 and top of each cell in ohm, the variance of a single read or landing of either, the relative noise of one
+    read, and the cells that answer to pulses."""
 
     ohm: Floats
     top_ohm: Floats
-    noise: float
+    variance: Floats
+    top_variance: Floats
+    reads: int
+    noise: Estimate
     alive: NDArray[np.bool_]
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Of the cells that answer."""
+        ohm, top = self.ohm[self.alive], self.top_ohm[self.alive]
+        variance, top_variance = self.variance[self.alive], self.top_variance[self.alive]
+        swing = top / ohm - 1.0
+        of_swing = (top_variance + (1.0 + swing) ** 2 * variance) / ohm**2
+        return {
+            "read_noise": self.noise,
+            "r0_ohm": mean_over_cells(ohm),
+            "r0_spread_ohm": between_cells(ohm, *self._of_mean(variance)),
+            "swing": mean_over_cells(swing),
+            "swing_spread": between_cells(swing, *self._of_mean(of_swing)),
+        }
+
+    def _of_mean(self, variance: Floats) -> tuple[float, float]:
+        """Variance of a cell's mean, from that of its single reads, and the standard error of this."""
+        return float(variance.mean()) / self.reads, float(
+            variance.std() / np.sqrt(variance.size)
+        ) / self.reads
 
 
 def characterize(
@@ -94,17 +123,33 @@ def characterize(
     """
     settings = settings or CharacterizeSettings()
     cells, sample = _checked(session, cells, sample, settings)
-    base = _baseline(session, cells, settings)
+    device = Metered(session.device, settings.pulses_per_cell, session.pulses_left)
+    device.check(cells, _baseline_pulses(settings), "the baseline")
+    device.check(sample, _least_pulses(session, settings), "baseline, staircase and a few write trials")
+    base = _baseline(session, device, cells, settings)
     sample = sample[base.alive[np.searchsorted(cells, sample)]]
     if sample.size < 2:
         raise DeviceError(
             f"only {sample.size} of the sampled cells respond to pulses: nothing to characterise"
         )
-    stairs = _staircase(session, sample, settings)
-    draft = _find_states(session, cells, sample, base, stairs, settings)
-    if session.device.capabilities.topology == "passive":
+    where = np.searchsorted(cells, sample)
+    sampled = Sampled(sample, base.ohm[where], base.top_ohm[where] - base.ohm[where], base.noise)
+    stairs = _staircase(session, device, sample, settings)
+    found = find_separable(session, device, sampled, stairs, _LEAST_CYCLES * CYCLE_PULSES)
+    draft = _characterized(device, cells, sampled, base, stairs, found, settings)
+    if device.capabilities.topology == "passive":
         check_terminals(session, draft, _top(session, settings), settings.baseline_reads)
-    return _count_transitions(session, draft, sample, settings), stairs
+    return _count_transitions(session, device, draft, settings), stairs
+
+
+def _baseline_pulses(settings: CharacterizeSettings) -> int:
+    return 1 + 2 * settings.baseline_reads
+
+
+def _least_pulses(session: Session, settings: CharacterizeSettings) -> int:
+    """Pulses that a sampled cell gets at least, resets included."""
+    steps = len(settings.amplitudes(session.device.capabilities.set_amplitude_v))
+    return _baseline_pulses(settings) + settings.repeats * (1 + steps) + _LEAST_CYCLES * CYCLE_PULSES
 
 
 def _checked(
@@ -122,21 +167,24 @@ def _checked(
     return cells, sample
 
 
-def _baseline(session: Session, cells: Cells, settings: CharacterizeSettings) -> _Baseline:
+def _baseline(session: Session, device: Metered, cells: Cells, settings: CharacterizeSettings) -> _Baseline:
     """Mean of repeated reads at R0, and of as many landings at the highest amplitude, for every cell."""
-    device, n = session.device, settings.baseline_reads
+    n = settings.baseline_reads
     top = _top(session, settings)
     reset_cells(device, cells)
-    low = np.stack([_ohm(session, cells) for _ in _steps(session, "baseline at R0", n)])
+    low = np.stack([_ohm(device, cells) for _ in _steps(session, "baseline at R0", n)])
     high = np.empty((n, cells.size))
     for i in _steps(session, "baseline at the top", n):
         reset_cells(device, cells)
         device.apply(top, cells)
-        high[i] = _ohm(session, cells)
+        high[i] = _ohm(device, cells)
     base, peak = low.mean(axis=0), high.mean(axis=0)
-    noise = float(np.median(low.std(axis=0, ddof=1) / base))
-    alive = np.abs(peak - base) > _RESPONSE_SIGMAS * noise * base * np.sqrt(2.0 / n)
-    return _Baseline(base, peak, noise, alive)
+    variance, top_variance = low.var(axis=0, ddof=1), high.var(axis=0, ddof=1)
+    typical = float(np.median(np.sqrt(variance) / base))
+    alive = np.abs(peak - base) > _RESPONSE_SIGMAS * typical * base * np.sqrt(2.0 / n)
+    noise = mean_over_cells((variance / base**2)[alive])
+    noise = of_variance(float(noise.value), float(noise.half_width) / student_reach(int(alive.sum())))
+    return _Baseline(base, peak, variance, top_variance, n, noise, alive)
 
 
 def _top(session: Session, settings: CharacterizeSettings) -> VoltagePulse:
@@ -145,44 +193,35 @@ def _top(session: Session, settings: CharacterizeSettings) -> VoltagePulse:
     return VoltagePulse(settings.amplitudes(can.set_amplitude_v)[-1], can.set_width_s)
 
 
-def _staircase(session: Session, sample: Cells, settings: CharacterizeSettings) -> Staircase:
-    amplitudes = settings.amplitudes(session.device.capabilities.set_amplitude_v)
+def _staircase(session: Session, device: Metered, sample: Cells, settings: CharacterizeSettings) -> Staircase:
+    amplitudes = settings.amplitudes(device.capabilities.set_amplitude_v)
     ohm = np.empty((settings.repeats, len(amplitudes), sample.size))
-    width = session.device.capabilities.set_width_s
+    width = device.capabilities.set_width_s
     for r in _steps(session, "staircase", settings.repeats):
-        reset_cells(session.device, sample)
+        reset_cells(device, sample)
         for i, amplitude in enumerate(amplitudes):
             session.stop.check()
-            done = session.device.apply(VoltagePulse(amplitude, width), sample, then_read=True)
+            done = device.apply(VoltagePulse(amplitude, width), sample, then_read=True)
             ohm[r, i] = checked_resistance(done.expect_reading())
     return Staircase(np.asarray(amplitudes), ohm)
 
 
-def _find_states(
-    session: Session,
+def _characterized(
+    device: Metered,
     cells: Cells,
-    sample: Cells,
+    sample: Sampled,
     base: _Baseline,
     stairs: Staircase,
+    found: Found,
     settings: CharacterizeSettings,
 ) -> Characterization:
-    can, where = session.device.capabilities, np.searchsorted(cells, sample)
-    low, span = base.ohm[where], base.top_ohm[where] - base.ohm[where]
-    position = (stairs.ohm - low) / span
-    floor = max(float(np.median(base.noise * stairs.ohm / np.abs(span))), _LEAST_NOISE)
-    stays = [visits(track, floor) for repeat in position for track in repeat.T]
-    centres = find_levels(np.concatenate(stays), floor)
-    if centres.size < 2:
-        raise BadInput(
-            f"sample: {sample.size} cells with {settings.repeats} repeats show no two states apart: want more "
-            "cells or repeats"
-        )
-    levels = levels_of(position.ravel(), centres, floor)
-    state = np.searchsorted(levels.boundary, position)
-    each = threshold_tries(stairs.amplitude_v, state, centres.size)
-    thresholds = mean_over_repeats(each)
-    set_v, spread = set_amplitudes(stairs.amplitude_v, thresholds)
-    ohm = np.array([stairs.ohm[state == s].mean() for s in range(centres.size)])
+    """What the staircase and the landings tell; transitions are still to be counted."""
+    can, levels = device.capabilities, found.separation.levels
+    n, state = levels.mean.size, np.searchsorted(levels.boundary, found.stay)
+    thresholds = fit_thresholds(stairs.amplitude_v, state, levels)
+    each = mean_over_repeats(threshold_tries(stairs.amplitude_v, state, n))
+    set_v = set_amplitudes(stairs.amplitude_v, thresholds)
+    spread = resolved_spread(stairs.amplitude_v, each)
     step = round(attempt_step(set_v, spread), 6)
     attempts = settings.attempts or 2 * math.ceil(round(_REACH_SIGMAS * spread / step - 0.5, 3)) + 1
     top = set_v[-1] + attempts // 2 * step
@@ -191,32 +230,36 @@ def _find_states(
             f"attempts={attempts}: the top state's highest attempt needs {top:.3f} V, above the "
             f"device's {can.amplitude_v.high} V at the cell"
         )
-    n, reset = centres.size, can.reset
-    if reset is None:
+    if can.reset is None:
         raise BadInput(f"chip {can.chip_id}: has no reset operation, which a staircase needs")
+    estimates = {**state_estimates(sample, found), **base.estimates(), **threshold_estimates(thresholds)}
     return Characterization(
-        chip_id=can.chip_id, set_v=set_v, set_width_s=can.set_width_s, reset=reset,
-        reset_scope=can.reset_scope, reset_energy_j=np.nan, read=can.read, levels=levels, resistance_ohm=ohm,
+        chip_id=can.chip_id, set_v=set_v, set_width_s=can.set_width_s, reset=can.reset,
+        reset_scope=can.reset_scope, reset_energy_j=np.nan, read=can.read, levels=levels,
+        resistance_ohm=np.array([stairs.ohm[state == s].mean() for s in range(n)]),
         attempt_step_v=step, counts=np.zeros((n, attempts, 2, n, n), np.int64),
         energy_j=np.full((n, attempts, n), np.nan), cells=cells[base.alive],
-        baseline_ohm=base.ohm[base.alive], top_ohm=base.top_ohm[base.alive], sample=sample,
-        threshold_v=thresholds, read_noise=base.noise, stuck=cells[~base.alive],
-        confidence=settings.confidence, half_width=np.inf,
-        repeat_std=np.array([within_cell_std(stay_positions(position, state, s)) for s in range(n)]),
-        threshold_repeat_v=within_cell_std(each),
+        baseline_ohm=base.ohm[base.alive], top_ohm=base.top_ohm[base.alive], sample=sample.cells,
+        threshold_v=each, read_noise=float(base.noise.value), stuck=cells[~base.alive],
+        confidence=settings.confidence, half_width=np.inf, repeat_std=estimates["repeat_std"].value,
+        threshold_repeat_v=float(thresholds.cycles_v.value.mean()), estimates=estimates,
+        separation=found.separation,
     )  # fmt: skip
 
 
 def _count_transitions(
-    session: Session, draft: Characterization, sample: Cells, settings: CharacterizeSettings
+    session: Session, device: Metered, draft: Characterization, settings: CharacterizeSettings
 ) -> Characterization:
-    rng = generator(session.seed, "characterize trials")
-    trials = Trials(session.device, draft, sample, rng, session.stop.check)
+    rng, sample = generator(session.seed, "characterize trials"), draft.sample
+    trials = Trials(device, draft, sample, rng, session.stop.check)
     for _ in _steps(session, "write trials", settings.max_cycles):
+        if device.left(sample) < CYCLE_PULSES:
+            break
         trials.cycle()
         if trials.half_width() <= settings.confidence:
             break
     session.progress("write trials", settings.max_cycles, settings.max_cycles)
+    more = {"set_probability": trials.set_probability(), "pulse_energy_j": trials.pulse_energy_j()}
     return replace(
         draft,
         counts=trials.counts,
@@ -224,6 +267,8 @@ def _count_transitions(
         energy_j=trials.energy_j,
         reset_energy_j=trials.reset_j,
         half_width=trials.half_width(),
+        estimates={**draft.estimates, **more},
+        pulses=int(device.pulses[sample].max()),
     )
 
 
@@ -235,5 +280,5 @@ def _steps(session: Session, what: str, total: int) -> Iterator[int]:
     session.progress(what, total, total)
 
 
-def _ohm(session: Session, cells: Cells) -> Floats:
-    return checked_resistance(session.device.read(cells))
+def _ohm(device: Metered, cells: Cells) -> Floats:
+    return checked_resistance(device.read(cells))

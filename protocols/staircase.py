@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Floats
+from quest_lab.estimates import Estimate
+from quest_lab.levels import Levels
 from quest_lab.schema import Field, Result
+from quest_lab.threshold_fit import Thresholds, fit_threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +45,43 @@ def mean_over_repeats(tries: Floats) -> Floats:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def stay_positions(position: Floats, state: NDArray[np.int64], s: int) -> Floats:
-    """Mean position of each cell's stay in state s: [repeat, cell], NaN where it never stayed there."""
-    mine = state == s
-    count = mine.sum(axis=1)
-    total = np.where(mine, position, 0.0).sum(axis=1)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+def first_over(state: NDArray[np.integer], s: int) -> NDArray[np.int64]:
+    """Step of each staircase that first reached state s, [repeat, cell]; the number of steps where none did."""
+    over = state >= s
+    return np.where(over.any(axis=1), over.argmax(axis=1), state.shape[1])
 
 
-def within_cell_std(tries: Floats) -> float:
-    """Cycle-to-cycle spread: root mean square of the deviations from each cell's own mean over repeats."""
-    known = ~np.isnan(tries)
-    freedom = np.maximum(known.sum(axis=0) - 1, 0).sum()
-    deviation = np.where(known, tries - mean_over_repeats(tries), 0.0)
-    return float(np.sqrt((deviation**2).sum() / freedom)) if freedom else float("nan")
+def fit_thresholds(amplitude_v: Floats, state: NDArray[np.integer], levels: Levels) -> Thresholds:
+    """Of each state 1..S-1, from `state[repeat, amplitude, cell]`."""
+    stray = np.clip(levels.decoding_error, 1e-6, 0.05)
+    return Thresholds.of_states([
+        fit_threshold(first_over(state, s), amplitude_v, float(stray[s - 1]))
+        for s in range(1, levels.mean.size)
+    ])  # fmt: skip
 
 
-def set_amplitudes(amplitude_v: Floats, thresholds: Floats) -> tuple[Floats, float]:
-    """Amplitude that sets each state, and the mean threshold spread over cells in volts.
+def threshold_estimates(thresholds: Thresholds) -> dict[str, Estimate]:
+    """By the names of a characterisation."""
+    return {f"threshold_{f.name}": getattr(thresholds, f.name) for f in fields(thresholds)}
 
-    Half-way between the mean thresholds of a state and of the next, `thresholds[cell, S-1]`; the plateau of the
-    top state never ends, so its amplitude is 2.5 standard deviations above its threshold. No spread is known
-    better than the staircase resolves it.
+
+def set_amplitudes(amplitude_v: Floats, thresholds: Thresholds) -> Floats:
+    """Amplitude that sets each state.
+
+    Half-way between the mean thresholds of a state and of the next; the plateau of the top state never ends, so
+    its amplitude is 2.5 standard deviations of the cells above its threshold. No spread is known better than the
+    staircase resolves it.
     """
     step = amplitude_v[1] - amplitude_v[0]
-    spread = np.maximum(np.nanstd(thresholds, axis=0, ddof=1), step / np.sqrt(12.0))
-    mean = np.nanmean(thresholds, axis=0)
-    volts = np.append(0.5 * (mean[:-1] + mean[1:]), mean[-1] + 2.5 * spread[-1])
-    return np.round(volts, 6), float(np.nanmean(spread))
+    mean, top = thresholds.mean_v.value, thresholds.cells_v.value[-1]
+    volts = np.append(0.5 * (mean[:-1] + mean[1:]), mean[-1] + 2.5 * max(top, step / np.sqrt(12.0)))
+    return np.round(volts, 6)
+
+
+def resolved_spread(amplitude_v: Floats, thresholds: Floats) -> float:
+    """Mean over the states of the spread over cells, `thresholds[cell, S-1]`, volts; at least what a step resolves."""
+    step = amplitude_v[1] - amplitude_v[0]
+    return float(np.nanmean(np.maximum(np.nanstd(thresholds, axis=0, ddof=1), step / np.sqrt(12.0))))
 
 
 def staircase_result(stairs: Staircase, found: Characterization) -> Result:

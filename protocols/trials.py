@@ -18,9 +18,13 @@ from quest_lab.cellcounts import CellCounts
 from quest_lab.characterization import Characterization, States, rare_moves
 from quest_lab.device import Applied, Cells, Device, Scope, VoltagePulse, whole_domains
 from quest_lab.errors import BadInput
+from quest_lab.estimates import Estimate, ratio_over_cells, share_over_cells, stacked
 from quest_lab.policy import next_attempt
 
 _LADDER = 6  # set pulses a trial may take
+CYCLE_PULSES = (
+    2 + 2 * _LADDER
+)  # most that a cell gets in a cycle: a reset and a preset, a reset with each of these
 
 
 class Trials:
@@ -39,9 +43,12 @@ class Trials:
         self.counts = np.zeros((n, attempts, 2, n, n), np.int64)
         self._energy = np.zeros((n, attempts, n))
         self._energy_n = np.zeros((n, attempts, n), np.int64)
-        self._tries = np.zeros((n, cells.size), np.int64)  # first tries at the middle attempt, from state 0
-        self._hits = np.zeros((n, cells.size), np.int64)
         self._events: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+        # [operation, from, cell], at the middle attempt: first tries, energy of all pulses
+        self._tries = np.zeros((n, n, cells.size), np.int64)
+        self._hits = np.zeros((n, n, cells.size), np.int64)
+        self._spent = np.zeros((n, n, cells.size))
+        self._pulses = np.zeros((n, n, cells.size), np.int64)
         self._state = draft.decode(device.read(cells, draft.read))
         self._reset_j = np.nan
         self.cycles = 0
@@ -65,21 +72,35 @@ class Trials:
         return self._reset_j
 
     def half_width(self) -> float:
-        """Widest 95 % half-width of the set probabilities from R0; cells, not pulses, are independent.
-
-        Infinite while a move was seen too rarely to be used at all.
-        """
+        """Widest 95 % half-width of the set probabilities from R0; infinite while a move was seen too rarely to be
+        used at all."""
         if rare_moves(self.counts):
             return np.inf
-        widest = 0.0
-        for op in range(1, self._draft.states):
-            tries, hits = self._tries[op], self._hits[op]
-            total = int(tries.sum())
-            if np.count_nonzero(tries) < 2:
-                return np.inf
-            spread = np.sqrt(float(((hits - hits.sum() / total * tries) ** 2).sum())) / total
-            widest = max(widest, 1.96 * spread, 1.0 / total)
-        return widest
+        return float(self._half_widths().max())
+
+    def set_probability(self) -> Estimate:
+        """Share of first tries that landed [operation, from]; cells, not pulses, are independent."""
+        shares = zip(self._hits, self._tries, strict=True)
+        return stacked([stacked([share_over_cells(h, t) for h, t in zip(*op, strict=True)]) for op in shares])
+
+    def pulse_energy_j(self) -> Estimate:
+        """Mean energy of a pulse at the middle attempt [operation, from]."""
+        spent = zip(self._spent, self._pulses, strict=True)
+        return stacked([stacked([ratio_over_cells(e, n) for e, n in zip(*op, strict=True)]) for op in spent])
+
+    def _half_widths(self) -> NDArray[np.float64]:
+        """Of the set probability of each state 1..S-1 from R0; infinite without tries on two cells."""
+        tries, hits = self._tries[1:, 0], self._hits[1:, 0]
+        return np.array([
+            share_over_cells(h, t).half_width if np.count_nonzero(t) > 1 else np.inf
+            for h, t in zip(hits, tries, strict=True)
+        ])  # fmt: skip
+
+    def _aims(self) -> NDArray[np.float64]:
+        """Probability of each target 1..S-1: half of the trials go where the intervals are widest."""
+        square = self._half_widths() ** 2
+        even = np.full(square.size, 1.0 / square.size)
+        return even if np.isinf(square).any() else 0.5 * even + 0.5 * square / square.sum()
 
     def cycle(self) -> None:
         """One reset, one random target and its ladder for every cell."""
@@ -87,7 +108,7 @@ class Trials:
         everyone = np.arange(size)
         state, fresh = self._state, np.zeros(size, np.int8)
         self._give(0, middle, everyone, fresh, state)
-        target = self._rng.integers(1, n, size).astype(np.int8)
+        target = self._rng.choice(np.arange(1, n, dtype=np.int8), size, p=self._aims())
         lower = (self._rng.random(size) * target).astype(np.int8)
         for op in np.unique(lower[lower > 0]):
             self._give(int(op), middle, np.flatnonzero((lower == op) & (state == 0)), fresh, state)
@@ -154,9 +175,11 @@ class Trials:
         np.add.at(self._energy[op, a], start, energy)
         np.add.at(self._energy_n[op, a], start, 1)
         if op and a == self._draft.attempts // 2:
-            first = (before == 0) & (missed[mine] == 0)
-            self._tries[op, mine[first]] += 1
-            self._hits[op, mine[first & (after == op)]] += 1
+            first, landed = missed[mine] == 0, after == op
+            self._spent[op, start, mine] += energy
+            self._pulses[op, start, mine] += 1
+            self._tries[op, start[first], mine[first]] += 1
+            self._hits[op, start[first & landed], mine[first & landed]] += 1
 
     def _note_reset(self, done: Applied) -> None:
         one = done.energy_j.sum() if self._draft.reset_scope is Scope.ARRAY else done.energy_j.mean()

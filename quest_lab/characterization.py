@@ -5,7 +5,8 @@ Saved as the result `characterization` of a run file; everything later (energy, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,10 +15,33 @@ from numpy.typing import NDArray
 from quest_lab.cellcounts import CellCounts
 from quest_lab.device import Cells, Floats, Operation, Reading, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput, DeviceError
+from quest_lab.estimates import Estimate
 from quest_lab.levels import Levels
+from quest_lab.separation import Separation
 
 States = NDArray[np.int8]
 MIN_EVIDENCE = 8  # a pulse that was seen less often than this from a state is not used there by a policy
+ESTIMATES: dict[str, tuple[str, str, tuple[str, ...]]] = {  # 95 % intervals: unit, meaning, dimensions
+    "level_mean": ("", "position of each state between R0 (0) and top (1)", ("state",)),
+    "level_ratio": ("", "R/R0 of each state, mean over cells", ("state",)),
+    "level_std": ("", "spread of a single read around its state", ("state",)),
+    "repeat_std": ("", "landing residual: cycle-to-cycle spread of the position", ("state",)),
+    "decoding_error": ("", "of neighbouring states, a single read", ("set_state",)),
+    "threshold_mean_v": ("V", "mean threshold of each state", ("set_state",)),
+    "threshold_cells_v": ("V", "spread of the threshold from cell to cell", ("set_state",)),
+    "threshold_cycles_v": ("V", "spread of the threshold from pulse to pulse", ("set_state",)),
+    "set_probability": ("", "share of first tries that landed [operation, from]", ("operation", "state")),
+    "pulse_energy_j": (
+        "J",
+        "mean pulse energy at the middle attempt [operation, from]",
+        ("operation", "state"),
+    ),
+    "read_noise": ("", "relative standard deviation of one read", ()),
+    "r0_ohm": ("ohm", "mean R0 over cells", ()),
+    "r0_spread_ohm": ("ohm", "standard deviation of R0 over cells", ()),
+    "swing": ("", "mean of top/R0 - 1 over cells (TMR at the read bias)", ()),
+    "swing_spread": ("", "standard deviation of top/R0 - 1 over cells", ()),
+}
 RSTD_PROBABILITY = 0.5  # an edge of the transition diagram needs this much at the lower 95 % bound
 
 
@@ -55,6 +79,11 @@ class Characterization:
     half_width: float  # the widest of these intervals when it stopped (cells, not pulses, are independent)
     fold: NDArray[np.int64] | None = None  # after restrict(): which used state each found state counts as
     by_cell: CellCounts | None = None  # the counts of each sampled cell, if kept and not restricted
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)  # names: ESTIMATES
+    separation: Separation | None = (
+        None  # every level found, of which the states are the largest separable set
+    )
+    pulses: int = 0  # most that a sampled cell got, resets included
 
     @property
     def states(self) -> int:
@@ -157,7 +186,17 @@ class Characterization:
             repeat_std=self.repeat_std[used],
             fold=group if self.fold is None else group[self.fold],
             by_cell=None,
+            estimates=dict(self._estimates_of(used)),
         )
+
+    def _estimates_of(self, used: NDArray[np.int64]) -> Iterator[tuple[str, Estimate]]:
+        """Those that stay true of the `used` states; what depends on the states left out is dropped."""
+        for name, one in self.estimates.items():
+            dims = ESTIMATES[name][2]
+            if dims == ("state",):
+                yield name, one.take(used)
+            elif not dims or name.startswith("threshold"):
+                yield name, one.take(used[1:] - 1) if dims else one
 
     def _attempts_of(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
         """The attempts that fewer, wider plateaus need: a step further apart is enough for them."""

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.cellcounts import CellCounts
-from quest_lab.characterization import Characterization
+from quest_lab.characterization import ESTIMATES, Characterization
 from quest_lab.device import FieldPulse, Operation, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput
+from quest_lab.estimates import Estimate
 from quest_lab.levels import Levels
 from quest_lab.runfile import open_run
 from quest_lab.schema import Field, Result
+from quest_lab.separation import Separation
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -63,6 +65,12 @@ _ATTRS = (
     "confidence",
     "half_width",
 )
+_ENDS = ("value", "low", "high")  # of an interval: a field each
+_SEPARATION: dict[str, tuple[str, tuple[str, ...]]] = {
+    "mean": ("position of each level found", ("level",)),
+    "std": ("spread of a single read around each level found", ("level",)),
+    "error": ("decoding error of each pair of levels found", ("level", "other_level")),
+}
 
 
 def to_result(found: Characterization) -> Result:
@@ -79,7 +87,18 @@ def to_result(found: Characterization) -> Result:
     if found.by_cell is not None:
         for name, (unit, meaning) in _BY_CELL.items():
             fields[f"trial_{name}"] = Field(getattr(found.by_cell, name), unit, meaning, ("trial",))
+    for name, estimate in found.estimates.items():
+        unit, meaning, dims = ESTIMATES[name]
+        fields |= _interval(f"estimate_{name}", estimate, unit, meaning, dims)
+    if found.separation is not None:
+        for name, (meaning, dims) in _SEPARATION.items():
+            fields |= _interval(f"found_{name}", getattr(found.separation, name), "", meaning, dims)
+        fields["landings"] = Field(
+            found.separation.landings, "", "landings seen of each, per cell", ("level",)
+        )
+        fields["chosen"] = Field(found.separation.chosen, "", "levels found that are states", ("state",))
     attrs: dict[str, Any] = {
+        "pulses": found.pulses,
         **_reset_size(found.reset),
         "reset_width_s": found.reset.width_s,
         "reset_scope": str(found.reset_scope),
@@ -132,6 +151,36 @@ def _from_dataset(data: xr.Dataset, path: str) -> Characterization:
         confidence=float(a["confidence"]),
         half_width=float(a["half_width"]),
         by_cell=_by_cell(data),
+        estimates={
+            name: _estimate(data, f"estimate_{name}")
+            for name in ESTIMATES
+            if f"estimate_{name}_value" in data
+        },
+        separation=_separation(data),
+        pulses=int(a.get("pulses", 0)),
+    )
+
+
+def _interval(
+    name: str, estimate: Estimate, unit: str, meaning: str, dims: tuple[str, ...]
+) -> dict[str, Field]:
+    ends = ("", ", lower end of the 95 % interval", ", upper end of the 95 % interval")
+    return {
+        f"{name}_{end}": Field(getattr(estimate, end), unit, meaning + which, dims)
+        for end, which in zip(_ENDS, ends, strict=True)
+    }
+
+
+def _estimate(data: xr.Dataset, name: str) -> Estimate:
+    return Estimate(*(np.asarray(data[f"{name}_{end}"].values) for end in _ENDS))
+
+
+def _separation(data: xr.Dataset) -> Separation | None:
+    if "chosen" not in data:
+        return None
+    mean, std, error = (_estimate(data, f"found_{name}") for name in _SEPARATION)
+    return Separation(
+        mean, std, error, np.asarray(data["chosen"].values), np.asarray(data["landings"].values)
     )
 
 

@@ -1,4 +1,4 @@
-"""Finding resistance levels in data: visits, a one-dimensional Gaussian mixture, boundaries, decoding error.
+"""Finding resistance levels in data: stays, a one-dimensional Gaussian mixture, boundaries, decoding error.
 
 Positions are x = (R/R0 - 1) / (R_top/R0 - 1) of each cell against its own baseline: 0 at R0, 1 at the top,
 whichever way the resistance runs.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from quest_lab.device import Floats
@@ -16,7 +17,7 @@ from quest_lab.device import Floats
 _MAX_LEVELS = 16
 _MOST_OBSERVATIONS = 3000  # more change no centre, only the time
 _PATIENCE = 3  # numbers of levels to try beyond the best
-_JUMP_SIGMAS = 4.5
+_CUT = 12.0  # squared standard errors that two stays must differ by
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Levels:
     std: Floats
     boundary: Floats
 
+    @classmethod
+    def of(cls, mean: Floats, std: Floats) -> Levels:
+        """With boundaries as many standard deviations from either side."""
+        return cls(mean, std, (mean[:-1] * std[1:] + mean[1:] * std[:-1]) / (std[:-1] + std[1:]))
+
     @property
     def decoding_error(self) -> Floats:
         """Probability that a read of either of two neighbours falls on the wrong side, shape (S-1,)."""
@@ -35,28 +41,36 @@ class Levels:
         return 0.5 * (low + high)
 
 
-def visits(track: Floats, noise: float) -> Floats:
-    """Mean position of each stay between jumps in `track`, shape (reads,), of one cell.
+def stays(tracks: Floats, noise: Floats) -> NDArray[np.int64]:
+    """Which stay each read of each track belongs to, counted from 0, shape (reads, tracks).
 
-    Consecutive reads of one landing share its residual, so they count as one observation. A jump is a read
-    further than 4.5 standard deviations `noise` (position units) from the mean of the stay.
+    Consecutive reads of one landing share its residual, so they count as one observation. Cuts each track where
+    the sum of squares, in units of the track's read `noise`, plus a price for each cut is least (optimal
+    partitioning: Jackson et al., IEEE Signal Proc. Lett. 12 (2005) 105).
     """
-    means, total, count = [], 0.0, 0
-    for x in track:
-        if count and abs(x - total / count) > _JUMP_SIGMAS * noise * np.sqrt(1.0 + 1.0 / count):
-            means.append(total / count)
-            total, count = 0.0, 0
-        total, count = total + x, count + 1
-    if count:
-        means.append(total / count)
-    return np.asarray(means)
+    reads, count = tracks.shape
+    scaled = np.vstack([np.zeros(count), tracks]) / noise
+    total, squares = np.cumsum(scaled, axis=0), np.cumsum(scaled**2, axis=0)
+    best, start = np.zeros((reads + 1, count)), np.zeros((reads + 1, count), np.int64)
+    best[0] = -_CUT
+    for t in range(1, reads + 1):
+        long = t - np.arange(t)[:, None]
+        cost = squares[t] - squares[:t] - (total[t] - total[:t]) ** 2 / long + best[:t] + _CUT
+        start[t] = cost.argmin(axis=0)
+        best[t] = cost[start[t], np.arange(count)]
+    cut, end = np.zeros((reads + 1, count), bool), np.full(count, reads)
+    while np.any(end > 0):
+        end = start[end, np.arange(count)]
+        cut[end, np.arange(count)] = True
+    return np.cumsum(cut[:-1], axis=0) - 1
 
 
-def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS) -> Floats:
+def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS, per_cell: float = 1.0) -> Floats:
     """Centres of the mixture of normals that explains the observations best (BIC), ascending, shape (S,).
 
     `floor` is the smallest standard deviation that a level can have (the read noise). Centres that no single
-    read could tell apart (closer than two standard deviations) are one level.
+    read could tell apart (closer than two standard deviations) are one level. Where a cell gives `per_cell`
+    observations of each level, their common offset makes them count as one.
     """
     x = np.sort(observations)
     x = x[:: -(-x.size // _MOST_OBSERVATIONS)]
@@ -69,22 +83,10 @@ def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS) -> 
         fits = [_fit(x, start, floor) for start in starts]
         _, *last_fit, _ = max(fits, key=lambda fit: fit[3])
         for weight, mean, std, log_likelihood in fits:
-            bic = (3 * n - 1) * np.log(x.size) - 2.0 * log_likelihood
+            bic = (3 * n - 1) * np.log(x.size) * per_cell - 2.0 * log_likelihood
             if bic < best_bic and _distinct(weight, mean, std, x.size):
                 best_bic, best = bic, np.sort(mean)
     return best
-
-
-def levels_of(reads: Floats, centres: Floats, floor: float) -> Levels:
-    """Mean and spread of single reads around each centre, and boundaries of equal standardised distance."""
-    nearest = np.abs(reads[:, None] - centres).argmin(axis=1)
-    mean, std = centres.copy(), np.full(centres.size, floor)
-    for s in range(centres.size):
-        mine = reads[nearest == s]
-        if mine.size > 1:
-            mean[s], std[s] = mine.mean(), max(float(mine.std(ddof=1)), floor)
-    boundary = (mean[:-1] * std[1:] + mean[1:] * std[:-1]) / (std[:-1] + std[1:])
-    return Levels(mean, std, boundary)
 
 
 def _by_gaps(x: Floats, n: int) -> Floats:

@@ -44,10 +44,17 @@ class Decaying:
     """When each cell loses its next skyrmion, in seconds of the array's age."""
 
     def __init__(
-        self, law: Retention, residual: float, due_s: Floats, draws: NDArray[np.uint32], z: Floats, seed: int
+        self,
+        law: Retention,
+        landing: tuple[float, Floats],
+        due_s: Floats,
+        draws: NDArray[np.uint32],
+        z: Floats,
+        seed: int,
     ) -> None:
-        """`residual` of a landing; `z` normal draws of the barriers, shape (cells,)."""
-        self._due_s, self._draws, self._residual, self._seed = due_s, draws, residual, seed
+        """`landing` = its residual and the offset of each state; `z` normal draws of the barriers, shape (cells,)."""
+        self._due_s, self._draws, self._seed = due_s, draws, seed
+        self._residual, self._offsets = landing
         self._life_s = law.lifetime_s(law.barrier * (1.0 + law.barrier_spread * z))
 
     def landed(self, columns: Columns, cells: Cells, now_s: float) -> None:
@@ -60,7 +67,8 @@ class Decaying:
         while late.size:
             columns.state[late] -= 1
             z = self._begin(columns, late, self._due_s[late])
-            columns.zeta[late] = np.where(columns.state[late] > 0, self._residual * z, 0.0)
+            landed = columns.state[late]
+            columns.zeta[late] = self._offsets[landed] + np.where(landed > 0, self._residual * z, 0.0)
             late = late[(self._due_s[late] <= now_s) & (columns.state[late] > 0)]
 
     def _begin(self, columns: Columns, cells: Cells, since_s: Floats) -> Floats:

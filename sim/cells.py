@@ -53,7 +53,9 @@ class CellArray:
         if model.retention:
             due_s, draws = columns[-2:]
             z = normals(seed, _FABRICATION, everyone, _BARRIER)[:, 0]
-            self._decaying = Decaying(model.retention, model.residual_states, due_s, draws, z, seed)
+            self._decaying = Decaying(
+                model.retention, (model.residual_states, model.offsets), due_s, draws, z, seed
+            )
         if model.loop:
             z = normals(seed, _FABRICATION, everyone, _FIELDS)
             self._annihilation_t = model.reset_field_t * (1.0 + model.loop.annihilation_spread * z[:, 0])
@@ -131,7 +133,8 @@ class CellArray:
         self._settle(cells)
         bias, limits, spread = tmr_at(m, bias_v), thresholds_v(m, seconds), (m.xi_pulse, m.residual_states)
         before = c.state[cells] if self._decaying else None
-        energy_j = pulse(cells, c, limits, bias_v, seconds, spread, bias, self.seed, int(purpose))
+        draws = self.seed, int(purpose)
+        energy_j = pulse(cells, c, limits, bias_v, seconds, spread, bias, *draws, m.offsets)
         if self._decaying:
             self._decaying.landed(c, cells[c.state[cells] != before], self._age_s)
         if self._worn and m.wear:
@@ -150,7 +153,7 @@ class CellArray:
         """A field leaves these cells in `state`, without a residual; those that are in it stay as they are."""
         changed = cells[self._columns.state[cells] != state]
         self._columns.state[changed] = state
-        self._columns.zeta[changed] = 0.0
+        self._columns.zeta[changed] = self.model.offsets[state]
         if self._decaying:
             self._decaying.landed(self._columns, changed, self._age_s)
 

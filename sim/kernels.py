@@ -26,7 +26,7 @@ class Columns(NamedTuple):
 
     state: NDArray[np.uint8]
     stuck: NDArray[np.uint8]
-    zeta: NDArray[np.float32]  # landing residual, states
+    zeta: NDArray[np.float32]  # landing residual and the state's offset, states
     pulses: NDArray[np.uint32]  # event counters: they key the randomness
     reads: NDArray[np.uint32]
     shift: NDArray[np.float32]  # relative threshold offset d_cell
@@ -44,10 +44,11 @@ def pulse(
     bias: float,
     seed: int,
     purpose: int,
+    offsets: Floats,
 ) -> Floats:
     """One pulse to each cell; `spread` = (xi, residual), `bias` the TMR factor. Energies in joule."""
     kernel = _PULSE[cells.size >= _PARALLEL_FROM]
-    return kernel(cells, columns, thresholds, (amplitude_v, width_s), spread, bias, seed, purpose)
+    return kernel(cells, columns, thresholds, (amplitude_v, width_s), spread, bias, seed, purpose, offsets)
 
 
 def read(cells: Cells, columns: Columns, steps: int, bias: float, noise: float, seed: int) -> Floats:
@@ -90,6 +91,7 @@ def _pulse(
     bias: float,
     seed: int,
     purpose: int,
+    offsets: Floats,
 ) -> Floats:
     (amplitude_v, width_s), (xi, residual) = volts_seconds, spread
     state, stuck, zeta, pulses, _, shift, _, _ = columns  # numba's prange wants plain arrays to write to
@@ -108,7 +110,7 @@ def _pulse(
             cell = mine[i]
             if reached[i] > state[cell] and not stuck[cell]:
                 state[cell] = reached[i]
-                zeta[cell] = residual * second[i]
+                zeta[cell] = offsets[reached[i]] + residual * second[i]
     return energy_j
 
 

@@ -4,7 +4,7 @@ With k = number of occupied states (0..K), a pulse of V volts and t seconds land
     k' = max(k, #{j : V >= V_th,j(t) (1 + d_cell + xi_pulse)}),
     V_th,j(t) = max((V_j - guard)(1 - ln(t / t_ref) / delta_set), floor V_j);
 the resistance at bias V is
-    R = R0_cell (1 + s TMR_cell / (1 + (V / v_half)^2) (k + zeta) / K),
+    R = R0_cell (1 + s TMR_cell / (1 + (V / v_half)^2) (k + offset_k + zeta) / K),
 and a field of the right polarity, at least `reset_field_t` for `reset_width_s`, empties the cell.
 
 Seven states, stepwise by amplitude or width, reset by field: QUEST (arXiv 2504.00679). Every number here is
@@ -52,6 +52,7 @@ class SkMTJ:
     tmr_spread: float = 0.03
     v_half_v: float = 0.5  # bias at which the TMR has halved
     residual_states: float = 0.12  # landing residual zeta, frozen until the next landing
+    offset_states: tuple[float, ...] = ()  # resistance of state 1..K beside equal steps; none: equal steps
     sign: int = 1  # +1: resistance rises with k; -1: falls
     read_noise: float = 0.003
     reset_field_t: float = 0.08
@@ -72,6 +73,10 @@ class SkMTJ:
             raise BadInput(f"set_v={self.set_v}: want ascending amplitudes in V, at least one")
         if self.set_v[0] <= self.guard_v:
             raise BadInput(f"set_v[0]={self.set_v[0]} V: must be above guard_v={self.guard_v} V")
+        if len(self.offset_states) not in (0, len(self.set_v)):
+            raise BadInput(
+                f"offset_states={self.offset_states}: want one of each of {len(self.set_v)} states"
+            )
 
     @classmethod
     def preset(cls, name: Preset, **changes: object) -> SkMTJ:
@@ -108,6 +113,11 @@ class SkMTJ:
     def states(self) -> int:
         """Number of states, K + 1."""
         return len(self.set_v) + 1
+
+    @property
+    def offsets(self) -> NDArray[np.float64]:
+        """Resistance of each state beside equal steps, in states, shape (K+1,)."""
+        return np.array([0.0, *(self.offset_states or np.zeros(len(self.set_v)))])
 
     def resets(self, pulse: FieldPulse) -> bool:
         """Whether this field empties a cell: right polarity, strong and long enough."""

@@ -32,7 +32,7 @@ from quest_lab.sim.skmtj import SkMTJ
 from quest_lab.sim.twin import twin_laboratory
 
 CELLS = 240
-QUICK = CharacterizeSettings(confidence=0.06, repeats=2, max_cycles=40)
+QUICK = CharacterizeSettings(confidence=0.053, repeats=2, max_cycles=60)
 NOISE_FREE = {
     "d_cell": 0.0,
     "xi_pulse": 0.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import load_characterization, to_result
 from quest_lab.device import FieldPulse, Reading, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput, DeviceError
+from quest_lab.estimates import Estimate
 from quest_lab.levels import Levels
 from quest_lab.record import RunWriter
+from quest_lab.separation import Separation
 
 AT = ReadPulse(0.1, 1e-8)
 
@@ -149,7 +151,9 @@ def test_a_read_of_each_state_costs_v_squared_t_over_r() -> None:
 
 
 def same(a: Any, b: Any) -> bool:
-    if isinstance(a, Levels | CellCounts):
+    if isinstance(a, Mapping):
+        return a.keys() == b.keys() and all(same(a[n], b[n]) for n in a)
+    if isinstance(a, Levels | CellCounts | Estimate | Separation):
         return all(same(getattr(a, one.name), getattr(b, one.name)) for one in fields(a))
     return bool(np.array_equal(a, b, equal_nan=True)) if isinstance(a, np.ndarray) else bool(a == b)
 

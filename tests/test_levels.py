@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from quest_lab.levels import Levels, find_levels, levels_of, visits
+from quest_lab.levels import Levels, find_levels, stays
 
 
 def mixture(centres: np.ndarray, spread: float, each: int, seed: int) -> np.ndarray:
@@ -54,9 +54,20 @@ def test_equal_reads_are_one_level() -> None:
 
 def test_a_stay_is_one_observation_however_often_it_is_read() -> None:
     rng = np.random.default_rng(0)
-    track = np.concatenate([rng.normal(c, 0.01, n) for c, n in [(0, 5), (0.3, 40), (1.0, 1), (0.5, 7)]])
-    assert visits(track, 0.01) == pytest.approx([0, 0.3, 1.0, 0.5], abs=0.015)
-    assert visits(np.empty(0), 0.01).size == 0
+    lengths = [(0, 5), (0.3, 40), (1.0, 1), (0.5, 7)]
+    tracks = np.column_stack([
+        np.concatenate([rng.normal(c, 0.01, n) for c, n in lengths]), rng.normal(0.2, 0.02, 53)
+    ])  # fmt: skip
+    found = stays(tracks, np.array([0.01, 0.02]))
+    assert np.bincount(found[:, 0]).tolist() == [n for _, n in lengths]
+    assert found[-1, 1] == 0
+
+
+def test_stays_closer_than_a_read_tells_apart_are_cut_where_reads_are_many() -> None:
+    tracks = np.repeat([0.0, 1.0], 25)[:, None] + np.random.default_rng(1).normal(0, 0.5, (50, 200))
+    cuts = np.diff(stays(tracks, np.full(200, 0.5)), axis=0)
+    assert np.mean(cuts[22:27].sum(axis=0) == 1) > 0.9
+    assert cuts.sum(axis=0).mean() == pytest.approx(1.0, abs=0.1)
 
 
 def test_decoding_error_is_that_of_drawn_reads() -> None:
@@ -69,10 +80,7 @@ def test_decoding_error_is_that_of_drawn_reads() -> None:
 
 
 def test_boundaries_are_as_many_deviations_from_either_side() -> None:
-    reads = mixture(np.array([0.0, 0.5, 1.0]), 0.03, 4000, 2)
-    reads[reads > 0.8] = 1.0 + 3 * (reads[reads > 0.8] - 1.0)
-    levels = levels_of(reads, np.array([0.0, 0.5, 1.0]), 0.001)
-    assert levels.std == pytest.approx([0.03, 0.03, 0.09], rel=0.1)
+    levels = Levels.of(np.array([0.0, 0.5, 1.0]), np.array([0.03, 0.03, 0.09]))
     low = (levels.boundary - levels.mean[:-1]) / levels.std[:-1]
     np.testing.assert_allclose(low, (levels.mean[1:] - levels.boundary) / levels.std[1:])
     np.testing.assert_allclose(levels.decoding_error, norm.sf(low))

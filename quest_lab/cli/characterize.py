@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from quest_lab import intervals
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import to_result
 from quest_lab.cli.common import AS_USUAL, BenchOptions, percent, print_table
@@ -98,6 +99,7 @@ def print_findings(found: Characterization) -> None:
         "error to state below",
     )
     print_table(f"States of {found.chip_id}", header, rows, note=note)
+    print_table("Intervals", intervals.HEADER, intervals.rows(found), note=intervals.note(found))
 
 
 def _some(cells: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:

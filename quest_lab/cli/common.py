@@ -24,7 +24,13 @@ from quest_lab.session import Session, bench_name, open_bench
 def default_states(found: Characterization, levels: int) -> tuple[int, ...]:
     """As many states as there are weight levels, evenly spread from R0 to the top."""
     if levels > found.states:
-        raise BadInput(f"{levels} weight levels do not fit into the {found.states} states of {found.chip_id}")
+        known = found.separation
+        more = (
+            "" if known is None else f" that a read tells apart ({known.mean.value.size} levels were found)"
+        )
+        raise BadInput(
+            f"{levels} weight levels do not fit into the {found.states} states of {found.chip_id}{more}"
+        )
     return tuple(round(i * (found.states - 1) / (levels - 1)) for i in range(levels))
 
 

@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from quest_lab import intervals
 from quest_lab.characterization import RSTD_PROBABILITY, Characterization
 from quest_lab.characterization_file import NAME, load_characterization
 from quest_lab.device import FieldPulse
@@ -40,6 +41,15 @@ def section(source: Source, files: Files) -> Section:
         volts, ohm = np.asarray(staircase["amplitude"]), np.asarray(staircase["ohm"])
         out.blocks.extend(_staircase_pictures(found, volts, ohm, chip, files.assumed(source)))
     out.blocks.append(_table(found))
+    if found.estimates:
+        out.blocks.append(
+            Numbers(
+                f"95 % intervals of {found.chip_id}",
+                intervals.HEADER,
+                intervals.rows(found),
+                intervals.note(found),
+            )
+        )
     out.blocks.extend(_diagrams(found, files.states_used(source), chip))
     return out
 

@@ -173,6 +173,19 @@ def test_a_landing_keeps_its_residual_until_the_next_landing(chip: CellArray) ->
     assert not np.any(chip.resistance(cells, 0.1) == before)
 
 
+def test_unequal_steps_move_the_resistances_of_their_states(chip: CellArray) -> None:
+    uneven = CellArray(SkMTJ.preset("scaled", offset_states=(0.5, 0, -0.25, 0, 0, 0)), 64, seed=3)
+    cells = np.arange(64)
+    step = uneven._columns.tmr.astype(float) / 6 / (1 + (0.1 / 0.5) ** 2)
+    for array in (chip, uneven):
+        array.pulse(cells, 0.6, MODEL.t_ref_s)
+    apart = (uneven.resistance(cells, 0.1) - chip.resistance(cells, 0.1)) / uneven._columns.r0_ohm
+    third = chip.states(cells) == 3
+    np.testing.assert_allclose(apart[third], -0.25 * step[third], rtol=1e-5)
+    assert third.sum() > 50
+    uneven.close()
+
+
 def test_a_temporary_chip_leaves_no_file() -> None:
     array = CellArray(MODEL, 8, seed=0)
     path = array.path

@@ -1,0 +1,184 @@
+"""The levels of a chip: stays of the staircase, and more landings on levels that are not told apart yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.characterization import checked_resistance
+from quest_lab.device import Cells, Floats, VoltagePulse
+from quest_lab.errors import BadInput
+from quest_lab.estimates import (
+    Estimate,
+    Z,
+    mean_over_cells,
+    of_variance,
+    ratio_over_cells,
+    stacked,
+    student_reach,
+    within_cells,
+)
+from quest_lab.levels import find_levels, stays
+from quest_lab.mixture import Mixture, Observations, fit_mixture, shares, split_twice
+from quest_lab.protocols.metered import Metered
+from quest_lab.protocols.staircase import Staircase
+from quest_lab.protocols.trials import reset_cells
+from quest_lab.separation import Separation, separate
+from quest_lab.session import Session
+
+_LEAST_NOISE = 1e-4  # of the way from R0 to the top: a meter's last digit can hide all noise
+_ROUNDS = 10  # of more landings
+_LANDINGS = 2  # on each level in doubt in a round
+_READS = 4  # of one landing
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The sampled cells, R0 and the way from there to the top of each (ohm), and the relative noise of a read."""
+
+    cells: Cells
+    low_ohm: Floats
+    span_ohm: Floats
+    noise: Estimate
+
+    def variance(self, ohm: Floats) -> Floats:
+        """Of the position of one read at `ohm`, whose last axis are the cells."""
+        sigma = np.abs(float(self.noise.value) * ohm / self.span_ohm)
+        return np.asarray(np.maximum(sigma, _LEAST_NOISE) ** 2)
+
+    def position(self, ohm: Floats) -> Floats:
+        return np.asarray((ohm - self.low_ohm) / self.span_ohm)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Levels found: their separation, what was seen, and how likely each is of each level (n, L);
+    `stay[repeat, amplitude, cell]` is the mean position of the stay that each read of the staircase belongs to."""
+
+    separation: Separation
+    seen: Observations
+    share: Floats
+    stay: Floats
+
+
+def find_separable(
+    session: Session, device: Metered, sample: Sampled, stairs: Staircase, keep_pulses: int
+) -> Found:
+    """Levels and the largest set that single reads tell apart.
+
+    Lands again and again on levels of undecided pairs, while the cells have more than `keep_pulses` left.
+    """
+    seen, stay = _stays(stairs, sample)
+    floor = float(np.sqrt(np.median(seen.v)))
+    repeats = stairs.ohm.shape[0]
+    centres = find_levels(seen.x, max(floor, _LEAST_NOISE), per_cell=repeats)
+    if centres.size < 2:
+        raise BadInput(
+            f"sample: {sample.cells.size} cells with {repeats} repeats show no two states apart: want "
+            "more cells or repeats"
+        )
+    fitted = split_twice(seen, fit_mixture(seen, centres), repeats)
+    for done in range(_ROUNDS + 1):
+        landings = fitted.weight * seen.x.size / sample.cells.size
+        separation = separate(fitted, _read_variance(fitted, sample), landings, sample.cells.size)
+        doubtful = sorted({s for pair in separation.undecided() for s in pair} - {0})
+        cost = 2 * _LANDINGS * len(doubtful)
+        if not doubtful or done == _ROUNDS or device.left(sample.cells) < keep_pulses + cost:
+            break
+        session.progress("levels in doubt", done, _ROUNDS)
+        volts = _amplitudes(stairs.amplitude_v, stay, separation.mean.value)
+        for s in doubtful:
+            pulse = VoltagePulse(float(volts[s - 1]), session.device.capabilities.set_width_s)
+            for _ in range(_LANDINGS):
+                session.stop.check()
+                seen = seen.joined(_landing(device, sample, pulse))
+        fitted = fit_mixture(seen, fitted.mean, fitted.volts)
+    return Found(separation, seen, shares(seen, fitted), stay)
+
+
+def state_estimates(sample: Sampled, found: Found) -> dict[str, Estimate]:
+    """Of the chosen levels; `repeat_std` is 0 at R0, where nothing lands."""
+    chosen, error = found.separation.chosen, found.separation.error
+    ratio, residual = zip(*(_of_level(sample, found, int(s)) for s in chosen), strict=True)
+    neighbours = chosen[:-1], chosen[1:]
+    return {
+        "level_mean": found.separation.mean.take(chosen),
+        "level_std": found.separation.std.take(chosen),
+        "level_ratio": stacked(list(ratio)),
+        "repeat_std": stacked(list(residual)),
+        "decoding_error": Estimate(error.value[neighbours], error.low[neighbours], error.high[neighbours]),
+    }
+
+
+def _of_level(sample: Sampled, found: Found, level: int) -> tuple[Estimate, Estimate]:
+    """Mean R/R0 over cells, and landing residual within them."""
+    seen, share, cells = found.seen, found.share[:, level], sample.cells.size
+    total = np.bincount(seen.cell, share, cells)
+    known = total > 0.5
+    mean = np.divide(
+        np.bincount(seen.cell, share * seen.x, cells), total, out=np.full(cells, np.nan), where=known
+    )
+    ratio = mean_over_cells(1.0 + mean * sample.span_ohm / sample.low_ohm)
+    if level == 0:
+        return ratio, Estimate(np.asarray(0.0), np.asarray(0.0), np.asarray(0.0))
+    squares, freedom = within_cells(seen.x, seen.cell, share)
+    variance = ratio_over_cells(squares, freedom)
+    measured = float(np.average(seen.v, weights=share))
+    of_noise = 2.0 * float(sample.noise.half_width) / (Z * max(float(sample.noise.value), 1e-300))
+    error = np.hypot(float(variance.half_width) / student_reach(int(known.sum())), of_noise * measured)
+    return ratio, of_variance(float(variance.value) - measured, float(error))
+
+
+def _stays(stairs: Staircase, sample: Sampled) -> tuple[Observations, Floats]:
+    """One observation a stay, and the mean position of the stay of each read."""
+    position = sample.position(stairs.ohm)
+    repeats, steps, cells = position.shape
+    tracks = np.moveaxis(position, 1, 0).reshape(steps, -1)
+    variance = np.moveaxis(sample.variance(stairs.ohm), 1, 0).reshape(steps, -1)
+    logs = np.log(np.moveaxis(stairs.ohm, 1, 0).reshape(steps, -1))  # the noise of a read is relative
+    least = _LEAST_NOISE * np.abs(sample.span_ohm / sample.low_ohm)
+    label = stays(logs, np.tile(np.hypot(float(sample.noise.value), least), repeats))
+    label = label + np.append(0, np.cumsum(label.max(axis=0) + 1))[:-1]
+    count = np.bincount(label.ravel())
+    mean = np.bincount(label.ravel(), tracks.ravel()) / count
+    v = np.bincount(label.ravel(), variance.ravel()) / count**2
+    whose = np.empty(count.size, np.int64)
+    whose[label.ravel()] = np.tile(np.tile(np.arange(cells), repeats), steps)
+    track, since = np.empty(count.size, np.int64), np.empty(count.size)
+    track[label.ravel()] = np.tile(np.arange(repeats * cells), steps)
+    since[label[::-1].ravel()] = np.repeat(stairs.amplitude_v[::-1], repeats * cells)
+    stay = np.moveaxis(mean[label].reshape(steps, repeats, cells), 0, 1)
+    return Observations(mean, v, whose, since, track), stay
+
+
+def _landing(device: Metered, sample: Sampled, pulse: VoltagePulse) -> Observations:
+    """Every sampled cell reset and set once; the mean of a few reads of each."""
+    reset_cells(device, sample.cells)
+    device.apply(pulse, sample.cells)
+    ohm = np.mean([checked_resistance(device.read(sample.cells)) for _ in range(_READS)], axis=0)
+    cells = np.arange(sample.cells.size)
+    unknown, no_track = np.full(cells.size, np.nan), np.full(cells.size, -1)
+    return Observations(sample.position(ohm), sample.variance(ohm) / _READS, cells, unknown, no_track)
+
+
+def _read_variance(fitted: Mixture, sample: Sampled) -> Estimate:
+    """What one read adds to the variance of the position at each level."""
+    share = 1.0 + np.multiply.outer(fitted.mean, sample.span_ohm / sample.low_ohm)  # R / R0
+    each = sample.variance(share * sample.low_ohm).mean(axis=-1)
+    relative = 2.0 * sample.noise.half_width / max(float(sample.noise.value), 1e-300)
+    return Estimate(each, each * (1 - relative), each * (1 + relative))
+
+
+def _amplitudes(amplitude_v: Floats, stay: Floats, mean: Floats) -> Floats:
+    """Amplitude in the middle of each level's plateau, (L-1,); beyond the last threshold for the top."""
+    cut = 0.5 * (mean[1:] + mean[:-1])
+    first = np.array([_median_step(stay >= c, amplitude_v) for c in cut])
+    return np.append(0.5 * (first[1:] + first[:-1]), amplitude_v[-1])
+
+
+def _median_step(over: NDArray[np.bool_], amplitude_v: Floats) -> float:
+    """Median amplitude of the first step over a level, of those that came over it."""
+    reached = over.any(axis=1)
+    return float(np.median(amplitude_v[over.argmax(axis=1)[reached]]))

@@ -1,0 +1,193 @@
+"""Levels as a mixture of normals, of observations that each have a measurement variance of their own.
+
+x_i ~ sum_k w_k N(mu_k, tau_k^2 + v_i): mu_k the level's position, tau_k how far landings and cells scatter around
+it, v_i the known variance of observation i (reads averaged). The amplitude that brought a stay about, where it is
+known, says which level it is too: a factor N(V_i; a_k, b_k^2). Fitted by expectation-maximisation; errors from the
+sandwich H^-1 (sum over cells of s s') H^-1 (White, Econometrica 50 (1982) 1), since one cell gives several x_i.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.device import Floats
+
+_ROUNDS = 300
+_LEAST_SHARE = 1e-6  # of the smallest measurement variance: tau is never quite 0
+_FIRST_STD_V, _LEAST_STD_V = 0.02, 0.003  # of the amplitudes that bring a level about: a start, and a bound
+_ANY_AMPLITUDE = 0.1  # density, 1/V: some 5 % of the stays begin anywhere, as where a pulse skips a level
+_TWICE = 0.5  # a level that this share of its staircases stay on twice is two levels
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Positions `x` with variances `v` of their measurement, of which `cell`, since which amplitude (NaN: not known),
+    on which staircase (-1: none); all of shape (n,)."""
+
+    x: Floats
+    v: Floats
+    cell: NDArray[np.int64]
+    volts: Floats
+    track: NDArray[np.int64]
+
+    def joined(self, other: Observations) -> Observations:
+        return Observations(*(np.append(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Weight, mean and variance tau^2 of each component, shape (S,); mean and deviation of the amplitudes; the log
+    likelihood; `covariance` of means and variances (2S, 2S)."""
+
+    weight: Floats
+    mean: Floats
+    variance: Floats
+    volts: Floats
+    volts_std: Floats
+    log_likelihood: float
+    covariance: Floats
+
+
+def fit_mixture(seen: Observations, start: Floats, volts: Floats | None = None) -> Mixture:
+    """The mixture with as many components as `start` has means; `volts` where they are known to differ."""
+    n, known = start.size, ~np.isnan(seen.volts)
+    gap = float(np.diff(np.sort(start)).min()) if n > 1 else float(np.ptp(seen.x)) or 1.0
+    mean, variance = start.copy(), np.full(n, (gap / 5) ** 2)
+    weight, least = np.full(n, 1.0 / n), _LEAST_SHARE * float(seen.v.min())
+    at = np.zeros((seen.x.size, n)) if volts is None else _of_volts(seen, volts, np.full(n, _FIRST_STD_V))
+    centre, width = np.zeros(n), np.zeros(n)
+    last = -np.inf
+    for _ in range(_ROUNDS):
+        share, total = _shares(seen, weight, mean, variance, at)
+        mass = share.sum(axis=0) + 1e-9
+        kept = variance / (variance + seen.v[:, None])
+        deviation = kept * (seen.x[:, None] - mean)
+        shift = (share * deviation).sum(axis=0) / mass
+        spread = (share * ((deviation - shift) ** 2 + kept * seen.v[:, None])).sum(axis=0) / mass
+        weight, mean, variance = mass / mass.sum(), mean + shift, np.maximum(spread, least)
+        of_known = share[known] / (share[known].sum(axis=0) + 1e-9)
+        centre = of_known.T @ seen.volts[known]
+        square = (of_known * (seen.volts[known, None] - centre) ** 2).sum(axis=0)
+        width = np.maximum(np.sqrt(square), _LEAST_STD_V)
+        at = _of_volts(seen, centre, width)
+        if abs(total - last) < 1e-7 * abs(total):
+            break
+        last = total
+    order = np.argsort(mean)
+    weight, mean, variance, at = weight[order], mean[order], variance[order], at[:, order]
+    covariance = _covariance(seen, weight, mean, variance, at)
+    return Mixture(weight, mean, variance, centre[order], width[order], total, covariance)
+
+
+def split_twice(seen: Observations, fitted: Mixture, per_cell: float) -> Mixture:
+    """With two levels for each on which many staircases stay twice, if that explains the observations better (BIC;
+    `per_cell` observations of a cell count as one)."""
+    price = 2.5 * np.log(seen.x.size) * per_cell
+    tried: set[float] = set()
+    while (k := _twice(seen, fitted, tried)) is not None:
+        tried.add(float(fitted.mean[k]))
+        later = _later(seen, shares(seen, fitted).argmax(axis=1) == k)
+        first = (shares(seen, fitted).argmax(axis=1) == k) & ~later & (seen.track >= 0)
+        means = np.append(np.delete(fitted.mean, k), [seen.x[first].mean(), seen.x[later].mean()])
+        volts = np.append(np.delete(fitted.volts, k), [seen.volts[first].mean(), seen.volts[later].mean()])
+        more = fit_mixture(seen, means, volts)
+        if more.log_likelihood - fitted.log_likelihood > price:
+            fitted = more
+    return fitted
+
+
+def _twice(seen: Observations, fitted: Mixture, tried: set[float]) -> int | None:
+    level = shares(seen, fitted).argmax(axis=1)
+    for k in range(fitted.mean.size):
+        mine = (level == k) & (seen.track >= 0)
+        again = int(_later(seen, mine).sum())
+        once = int(mine.sum()) - again
+        if float(fitted.mean[k]) not in tried and again > _TWICE * once:
+            return k
+    return None
+
+
+def _later(seen: Observations, mine: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those of `mine` that are not the first of their staircase."""
+    which = np.flatnonzero(mine & (seen.track >= 0))
+    order = which[np.lexsort((seen.volts[which], seen.track[which]))]
+    out = np.zeros(seen.x.size, bool)
+    out[order[1:]] = np.diff(seen.track[order]) == 0
+    return out
+
+
+def _of_volts(seen: Observations, volts: Floats, std: Floats) -> Floats:
+    """Log density of each observation's amplitude at each level, 0 where it is not known, (n, S)."""
+    known = ~np.isnan(seen.volts)
+    z = (seen.volts[known, None] - volts) / std
+    at = np.zeros((known.size, volts.size))
+    at[known] = np.logaddexp(-0.5 * z**2 - np.log(std * np.sqrt(2 * np.pi)), np.log(_ANY_AMPLITUDE))
+    return at
+
+
+def shares(seen: Observations, fitted: Mixture) -> Floats:
+    """Probability of each component given each observation, (n, S)."""
+    at = _of_volts(seen, fitted.volts, fitted.volts_std)
+    return _shares(seen, fitted.weight, fitted.mean, fitted.variance, at)[0]
+
+
+def _shares(
+    seen: Observations, weight: Floats, mean: Floats, variance: Floats, at: Floats
+) -> tuple[Floats, float]:
+    """Probability of each component given each observation, (n, S), and the log likelihood; `at`: see _of_volts."""
+    total = variance + seen.v[:, None]
+    joint = at + np.log(weight) - 0.5 * ((seen.x[:, None] - mean) ** 2 / total + np.log(2 * np.pi * total))
+    highest = joint.max(axis=1, keepdims=True)
+    share = np.exp(joint - highest)
+    norm = share.sum(axis=1, keepdims=True)
+    return share / norm, float((highest + np.log(norm)).sum())
+
+
+def _scores(seen: Observations, parameters: Floats, at: Floats) -> Floats:
+    """Gradient of each observation's log likelihood by (mean, variance, log weight), shape (n, 3 S)."""
+    mean, variance, logit = np.split(parameters, 3)
+    weight = np.exp(logit - np.logaddexp.reduce(logit))
+    share, _ = _shares(seen, weight, mean, variance, at)
+    total = variance + seen.v[:, None]
+    z = (seen.x[:, None] - mean) / total
+    return np.hstack([share * z, 0.5 * share * (z**2 - 1 / total), share - weight])
+
+
+def _covariance(seen: Observations, weight: Floats, mean: Floats, variance: Floats, volts: Floats) -> Floats:
+    """Of means and variances. A variance at its bound has the error that its information alone gives."""
+    n = mean.size
+    at = np.concatenate([mean, variance, np.log(weight)])
+    share, _ = _shares(seen, weight, mean, variance, volts)
+    alone = 1.0 / np.maximum((share / (2 * (variance + seen.v[:, None]) ** 2)).sum(axis=0), 1e-300)
+    free = np.concatenate([np.ones(n, bool), variance > 0.02 * np.sqrt(alone), np.ones(n, bool)])
+    free[2 * n] = False  # the weights add up to 1
+    clusters = _sums(_scores(seen, at, volts)[:, free], seen.cell)
+    cells = clusters.shape[0]
+    meat = clusters.T @ clusters * cells / max(cells - 1, 1)
+    small = np.full(n, 1e-4)
+    size = np.concatenate([small * np.sqrt(variance + seen.v.min()), 1e-3 * np.sqrt(alone), small])
+    hessian = np.array([_slope(seen, at, volts, i, size[i])[free] for i in np.flatnonzero(free).tolist()])
+    hessian = 0.5 * (hessian + hessian.T)
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    bread = scale[:, None] * np.linalg.pinv(scale[:, None] * hessian * scale) * scale
+    out = np.diag(np.concatenate([np.zeros(n), alone, np.zeros(n)]))
+    out[np.ix_(free, free)] = bread @ meat @ bread
+    return np.asarray(out[: 2 * n, : 2 * n])
+
+
+def _slope(seen: Observations, at: Floats, volts: Floats, i: int, size: float) -> Floats:
+    """Derivative of the total score by parameter i."""
+    step = np.zeros(at.size)
+    step[i] = min(size, 0.1 * at[i]) if at.size // 3 <= i < 2 * (at.size // 3) else size
+    up, down = (_scores(seen, at + s, volts).sum(axis=0) for s in (step, -step))
+    return np.asarray((up - down) / (2 * step[i]))
+
+
+def _sums(rows: Floats, cell: NDArray[np.int64]) -> Floats:
+    """Sum of the rows of each cell."""
+    order = np.argsort(cell, kind="stable")
+    starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
+    return np.asarray(np.add.reduceat(rows[order], starts, axis=0))

@@ -1,0 +1,65 @@
+"""Stated intervals against what is drawn: cells, not what is seen of them, are independent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from quest_lab.estimates import (
+    Estimate,
+    between_cells,
+    mean_over_cells,
+    ratio_over_cells,
+    share_over_cells,
+    within_cells,
+)
+
+CELLS, TRIES, SHOTS = 60, 5, 400
+CELL = np.repeat(np.arange(CELLS), TRIES)
+
+
+def drawn(rng: np.random.Generator) -> np.ndarray:
+    """Values 10 + a cell's own (deviation 2) + each one's own (deviation 3), [cell, try]."""
+    return 10 + 2 * rng.standard_normal((CELLS, 1)) + 3 * rng.standard_normal((CELLS, TRIES))
+
+
+def of_within(x: np.ndarray) -> Estimate:
+    squares, freedom = within_cells(x.ravel(), CELL, np.ones(x.size))
+    return ratio_over_cells(squares, freedom)
+
+
+def of_share(x: np.ndarray) -> Estimate:
+    return share_over_cells((x > 12).sum(axis=1), np.full(CELLS, TRIES))
+
+
+@pytest.mark.parametrize(("estimate", "truth"), [
+    (lambda x: ratio_over_cells(x.sum(axis=1), np.full(CELLS, TRIES)), 10.0),
+    (lambda x: mean_over_cells(x[:, 0]), 10.0),
+    (lambda x: between_cells(x.mean(axis=1), 9 / TRIES), 2.0),
+    (of_within, 9.0),
+    (of_share, 0.2895),  # 1 - Phi(2 / sqrt(13))
+], ids=["mean of all", "mean of one a cell", "between cells", "within cells", "share"])  # fmt: skip
+def test_intervals_hold_the_truth_as_often_as_they_say(
+    estimate: Callable[[np.ndarray], Estimate], truth: float
+) -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(SHOTS):
+        e = estimate(drawn(rng))
+        held += bool(e.low <= truth <= e.high)
+    assert binomtest(held, SHOTS, 0.95).pvalue > 0.002
+
+
+def test_a_spread_that_measurement_explains_may_be_none() -> None:
+    e = between_cells(np.random.default_rng(1).normal(0, 1.0, CELLS), noise=1.5)
+    assert (float(e.value), float(e.low)) == (0.0, 0.0)
+    assert 0 <= e.high < 1
+
+
+@pytest.mark.parametrize("tries", [0, 40])
+def test_a_share_without_a_miss_is_not_certain(tries: int) -> None:
+    e = share_over_cells(np.full(1, tries), np.full(1, tries))
+    assert np.isnan(e.value) if not tries else e.low < 0.9 < e.high
