@@ -23,6 +23,10 @@ def create(path: Path, kind: str = "replay", **more: Any) -> RunWriter:
     return RunWriter.create(path, kind=kind, title="a title", seed=7, settings={"a": 1}, **more)
 
 
+def _kind(table: schema.Table) -> str:
+    return table.kinds[0] if table.kinds else "replay"
+
+
 def random_columns(table: schema.Table, rows: int) -> dict[str, np.ndarray]:
     """Values over each type's whole range, but for the fill."""
     random = np.random.default_rng(1)
@@ -43,7 +47,7 @@ def random_columns(table: schema.Table, rows: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", [t.name for t in TABLES.values() if t.spill is None])
 def test_a_table_comes_back_as_it_went_in(tmp_path: Path, name: str, rows: int) -> None:
     given = random_columns(TABLES[name], rows)
-    with create(tmp_path / "run.h5") as run:
+    with create(tmp_path / "run.h5", kind=_kind(TABLES[name])) as run:
         run.append(name, **{column: values[:1] for column, values in given.items()})
         run.append(name, **{column: values[1:] for column, values in given.items()})
     with open_run(tmp_path / "run.h5") as read:
@@ -119,8 +123,8 @@ STAIRCASE = Result(
 COLLECTION = Result("numbers", {"best": Field(np.array(3.0), "J", "best energy", ())})
 
 
-def with_results(path: Path) -> Path:
-    with create(path) as run:
+def with_results(path: Path, kind: str = "replay") -> Path:
+    with create(path, kind=kind) as run:
         run.add_result(COLLECTION)
         run.add_result(STAIRCASE)
     return path
@@ -186,10 +190,11 @@ def test_the_result_named_default_wins(tmp_path: Path) -> None:
         assert file["entry/results"].attrs["default"] == "other"
 
 
-def test_every_dataset_of_tables_and_results_has_unit_and_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["replay", "validation", "in-the-loop"])
+def test_every_dataset_of_tables_and_results_has_unit_and_name(tmp_path: Path, kind: str) -> None:
     seen = []
-    with h5py.File(with_results(tmp_path / "run.h5")) as file:
-        for name in (*TABLES, "results/staircase"):
+    with h5py.File(with_results(tmp_path / "run.h5", kind)) as file:
+        for name in (*[t.name for t in TABLES.values() if t.belongs_to(kind)], "results/staircase"):
             for column, item in file["entry"][name].items():
                 if column != "title":
                     assert {"units", "long_name"} <= set(item.attrs), (name, column)
