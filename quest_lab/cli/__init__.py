@@ -262,7 +262,7 @@ def energy_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Compute energy matrices, and a schedule's energy under every mapping pattern."""
-    from quest_lab.cli.energy import Asked, run
+    from quest_lab.cli.energy import run
 
     run(
         characterization=characterization,
@@ -270,7 +270,9 @@ def energy_command(
         out=out,
         export_to=export,
         overwrite=overwrite,
-        asked=Asked(_parsed(states), max_decoding_error, resamples),
+        states=_parsed(states),
+        max_error=max_decoding_error,
+        resamples=resamples,
     )
 
 

@@ -50,8 +50,11 @@ def run(
     out: Path | None,
     export_to: Path | None,
     overwrite: bool,
-    asked: Asked,
+    states: tuple[int, ...] | None,
+    max_error: float | None,
+    resamples: int,
 ) -> None:
+    asked = Asked(states, max_error, resamples)
     if export_to is not None:
         check_target(export_to, overwrite=overwrite)
     full = load_characterization(characterization)
