@@ -41,7 +41,7 @@ class Chip:
 def made(preset: str) -> Chip:
     array, clock = CellArray(SkMTJ.preset(preset), CELLS, seed=7), VirtualClock()
     session = Session(SimulatedChip(array, clock), clock, seed=7)
-    settings = CharacterizeSettings(confidence=0.06, repeats=2, max_cycles=40)
+    settings = CharacterizeSettings(confidence=0.04, repeats=2, max_cycles=80)
     return Chip(array, characterize(session, np.arange(CELLS), np.arange(SAMPLE), settings)[0])
 
 
@@ -196,7 +196,7 @@ def test_what_the_staircase_tells_is_where_a_cell_begins(scaled: Chip) -> None:
 
 def test_cells_that_do_not_follow_the_law_keep_their_counted_shares(scaled: Chip) -> None:
     counts = scaled.found.counts.copy()
-    counts[3] = counts[3, :, :, :, ::-1]  # as often as it landed on s, it now landed on 6 - s
+    counts[4] = counts[4, :, :, :, ::-1]  # as often as it landed on s, it now landed on 6 - s
     assert not write_model(replace(scaled.found, counts=counts)).lasting
     assert write_model(scaled.found).lasting
 

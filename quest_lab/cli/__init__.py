@@ -574,7 +574,7 @@ def import_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Read a network trained elsewhere, rounded to levels of cells."""
-    from quest_lab.cli.import_ import Reading, run
+    from quest_lab.cli.import_ import run
 
     run(
         file=file,
@@ -584,17 +584,17 @@ def import_command(
         bits=bits,
         alpha=alpha,
         characterization=characterization,
-        reading=Reading(
-            time_steps,
-            neuron,
-            written_by,
-            dt,
-            network,
-            theta,
-            tuple(names or ()),
-            tuple(map(float, mean)),
-            tuple(map(float, std)),
-        ),
+        reading={
+            "time_steps": time_steps,
+            "neuron": neuron,
+            "written_by": written_by,
+            "dt": dt,
+            "network": network,
+            "theta": theta,
+            "names": tuple(names or ()),
+            "mean": tuple(map(float, mean)),
+            "std": tuple(map(float, std)),
+        },
         overwrite=overwrite,
     )
 

@@ -47,8 +47,8 @@ class Imported:
     quantised_accuracy: float | None
 
 
-def run(*, file: Path, out: Path, dataset: str, bits: int, **given: Any) -> None:
-    done = execute(file=file, out=out, dataset=dataset, bits=bits, **given)
+def run(*, file: Path, out: Path, dataset: str, bits: int, reading: dict[str, Any], **given: Any) -> None:
+    done = execute(file=file, out=out, dataset=dataset, bits=bits, reading=Reading(**reading), **given)
     print_imported(done)
     print(f"weights: {out}")
 

@@ -165,7 +165,8 @@ def test_every_help_ends_with_an_example_that_parses(
 
 def _replace_body(monkeypatch: pytest.MonkeyPatch, command: str, called: list[dict[str, Any]]) -> None:
     """Let the command's body only note what it was called with: the words are tested, not the work."""
-    body = types.ModuleType(f"quest_lab.cli.{command}{"_" * keyword.iskeyword(command)}")
+    module = command + "_" * keyword.iskeyword(command)
+    body = types.ModuleType(f"quest_lab.cli.{module}")
     body.run = lambda **given: called.append(given)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, body.__name__, body)
 

@@ -40,8 +40,10 @@ CLOSED = "decoded read-back, closed loop"
 
 
 def few(found: Characterization, cells: int) -> Characterization:
-    """As if only so many cells of the chip had a baseline."""
-    return replace(found, **{n: getattr(found, n)[:cells] for n in ("cells", "baseline_ohm", "top_ohm")})
+    """As if only the first so many cells of the chip had been characterised."""
+    kept = {n: getattr(found, n)[:cells] for n in ("cells", "baseline_ohm", "top_ohm")}
+    sampled = np.isin(found.sample, found.cells[:cells])
+    return replace(found, **kept, sample=found.sample[sampled], threshold_v=found.threshold_v[sampled])
 
 
 def validated(
