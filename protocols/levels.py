@@ -13,12 +13,9 @@ from quest_lab.errors import BadInput
 from quest_lab.estimates import (
     Estimate,
     Z,
-    mean_over_cells,
+    of_mean,
     of_variance,
-    ratio_over_cells,
     stacked,
-    student_reach,
-    within_cells,
 )
 from quest_lab.levels import find_levels, stays
 from quest_lab.mixture import Mixture, Observations, fit_mixture, shares, split_twice
@@ -58,6 +55,7 @@ class Found:
     `stay[repeat, amplitude, cell]` is the mean position of the stay that each read of the staircase belongs to."""
 
     separation: Separation
+    fitted: Mixture
     seen: Observations
     share: Floats
     stay: Floats
@@ -95,7 +93,7 @@ def find_separable(
                 session.stop.check()
                 seen = seen.joined(_landing(device, sample, pulse))
         fitted = fit_mixture(seen, fitted.mean, fitted.volts)
-    return Found(separation, seen, shares(seen, fitted), stay)
+    return Found(separation, fitted, seen, shares(seen, fitted), stay)
 
 
 def state_estimates(sample: Sampled, found: Found) -> dict[str, Estimate]:
@@ -113,22 +111,41 @@ def state_estimates(sample: Sampled, found: Found) -> dict[str, Estimate]:
 
 
 def _of_level(sample: Sampled, found: Found, level: int) -> tuple[Estimate, Estimate]:
-    """Mean R/R0 over cells, and landing residual within them."""
-    seen, share, cells = found.seen, found.share[:, level], sample.cells.size
-    total = np.bincount(seen.cell, share, cells)
-    known = total > 0.5
-    mean = np.divide(
-        np.bincount(seen.cell, share * seen.x, cells), total, out=np.full(cells, np.nan), where=known
-    )
-    ratio = mean_over_cells(1.0 + mean * sample.span_ohm / sample.low_ohm)
+    """Mean R/R0 over cells, and landing residual within them.
+
+    From the mixture's mean m and variance t: R/R0 = 1 + m E[s] + cov(x, s), s = R_top/R0 - 1 of the cell, and the
+    residual's variance t - b, b = E[(x_i - m)(x_j - m)] of two landings of one cell. Errors from the sum of what
+    each cell moves them by, which for m and t takes in that neighbouring levels overlap.
+    """
     if level == 0:
-        return ratio, Estimate(np.asarray(0.0), np.asarray(0.0), np.asarray(0.0))
-    squares, freedom = within_cells(seen.x, seen.cell, share)
-    variance = ratio_over_cells(squares, freedom)
-    measured = float(np.average(seen.v, weights=share))
+        return _ratio(sample, found, level), Estimate(np.asarray(0.0), np.asarray(0.0), np.asarray(0.0))
+    return _ratio(sample, found, level), _residual(sample, found, level)
+
+
+def _ratio(sample: Sampled, found: Found, level: int) -> Estimate:
+    seen, share, fitted, cells = found.seen, found.share[:, level], found.fitted, sample.cells.size
+    swing = sample.span_ohm / sample.low_ohm
+    mean, off = float(fitted.mean[level]), swing - swing.mean()
+    total = np.bincount(seen.cell, share, cells)
+    together = np.bincount(seen.cell, share * (seen.x - mean), cells) * off
+    covariance = float(together.sum() / total.sum())
+    moved = swing.mean() * fitted.influence[:, level] + mean * off / cells
+    moved += (together - covariance * total) / total.sum()
+    error = float(np.sqrt((moved**2).sum() * cells / (cells - 1)))
+    return of_mean(1.0 + mean * float(swing.mean()) + covariance, error, cells)
+
+
+def _residual(sample: Sampled, found: Found, level: int) -> Estimate:
+    seen, share, fitted, cells = found.seen, found.share[:, level], found.fitted, sample.cells.size
+    off = share * (seen.x - fitted.mean[level])
+    pairs = np.bincount(seen.cell, off, cells) ** 2 - np.bincount(seen.cell, off**2, cells)
+    count = np.bincount(seen.cell, share, cells) ** 2 - np.bincount(seen.cell, share**2, cells)
+    between = float(pairs.sum() / max(count.sum(), 1e-9))
+    moved = fitted.influence[:, fitted.mean.size + level] - (pairs - between * count) / max(count.sum(), 1e-9)
     of_noise = 2.0 * float(sample.noise.half_width) / (Z * max(float(sample.noise.value), 1e-300))
-    error = np.hypot(float(variance.half_width) / student_reach(int(known.sum())), of_noise * measured)
-    return ratio, of_variance(float(variance.value) - measured, float(error))
+    measured = float(np.average(seen.v, weights=share))
+    error = np.hypot(np.sqrt((moved**2).sum() * cells / (cells - 1)), of_noise * measured)
+    return of_variance(float(fitted.variance[level]) - between, float(error))
 
 
 def _stays(stairs: Staircase, sample: Sampled) -> tuple[Observations, Floats]:
@@ -141,9 +158,10 @@ def _stays(stairs: Staircase, sample: Sampled) -> tuple[Observations, Floats]:
     least = _LEAST_NOISE * np.abs(sample.span_ohm / sample.low_ohm)
     label = stays(logs, np.tile(np.hypot(float(sample.noise.value), least), repeats))
     label = label + np.append(0, np.cumsum(label.max(axis=0) + 1))[:-1]
-    count = np.bincount(label.ravel())
-    mean = np.bincount(label.ravel(), tracks.ravel()) / count
-    v = np.bincount(label.ravel(), variance.ravel()) / count**2
+    inner = _inner(label).ravel()
+    count = np.bincount(label.ravel(), inner)
+    mean = np.bincount(label.ravel(), inner * tracks.ravel()) / count
+    v = np.bincount(label.ravel(), inner * variance.ravel()) / count**2
     whose = np.empty(count.size, np.int64)
     whose[label.ravel()] = np.tile(np.tile(np.arange(cells), repeats), steps)
     track, since = np.empty(count.size, np.int64), np.empty(count.size)
@@ -151,6 +169,15 @@ def _stays(stairs: Staircase, sample: Sampled) -> tuple[Observations, Floats]:
     since[label[::-1].ravel()] = np.repeat(stairs.amplitude_v[::-1], repeats * cells)
     stay = np.moveaxis(mean[label].reshape(steps, repeats, cells), 0, 1)
     return Observations(mean, v, whose, since, track), stay
+
+
+def _inner(label: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which reads are neither the first nor the last of a stay of three or more, (reads, tracks): where levels are
+    close, a cut can be a read off and a read's stay on another level go unseen."""
+    cut = np.diff(label, axis=0) != 0
+    edge = np.ones((1, label.shape[1]), bool)
+    ends = np.vstack([edge, cut]) | np.vstack([cut, edge])
+    return np.asarray(~ends | (np.bincount(label.ravel())[label] < 3))
 
 
 def _landing(device: Metered, sample: Sampled, pulse: VoltagePulse) -> Observations:

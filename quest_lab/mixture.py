@@ -3,7 +3,8 @@
 x_i ~ sum_k w_k N(mu_k, tau_k^2 + v_i): mu_k the level's position, tau_k how far landings and cells scatter around
 it, v_i the known variance of observation i (reads averaged). The amplitude that brought a stay about, where it is
 known, says which level it is too: a factor N(V_i; a_k, b_k^2). Fitted by expectation-maximisation; errors from the
-sandwich H^-1 (sum over cells of s s') H^-1 (White, Econometrica 50 (1982) 1), since one cell gives several x_i.
+sandwich H^-1 (sum over cells of s s') H^-1 (White, Econometrica 50 (1982) 1), since one cell gives several x_i: the
+sum of the squares of H^-1 s, by which each cell moves the result.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Observations:
 @dataclass(frozen=True, slots=True)
 class Mixture:
     """Weight, mean and variance tau^2 of each component, shape (S,); mean and deviation of the amplitudes; the log
-    likelihood; `covariance` of means and variances (2S, 2S)."""
+    likelihood; `influence` of each cell on means and variances, (cells, 2S), whose squares add up to their errors."""
 
     weight: Floats
     mean: Floats
@@ -48,7 +49,12 @@ class Mixture:
     volts: Floats
     volts_std: Floats
     log_likelihood: float
-    covariance: Floats
+    influence: Floats
+
+    @property
+    def covariance(self) -> Floats:
+        """Of means and variances, (2S, 2S)."""
+        return np.asarray(self.influence.T @ self.influence)
 
 
 def fit_mixture(seen: Observations, start: Floats, volts: Floats | None = None) -> Mixture:
@@ -78,8 +84,8 @@ def fit_mixture(seen: Observations, start: Floats, volts: Floats | None = None) 
         last = total
     order = np.argsort(mean)
     weight, mean, variance, at = weight[order], mean[order], variance[order], at[:, order]
-    covariance = _covariance(seen, weight, mean, variance, at)
-    return Mixture(weight, mean, variance, centre[order], width[order], total, covariance)
+    influence = _influence(seen, weight, mean, variance, at)
+    return Mixture(weight, mean, variance, centre[order], width[order], total, influence)
 
 
 def split_twice(seen: Observations, fitted: Mixture, per_cell: float) -> Mixture:
@@ -156,8 +162,8 @@ def _scores(seen: Observations, parameters: Floats, at: Floats) -> Floats:
     return np.hstack([share * z, 0.5 * share * (z**2 - 1 / total), share - weight])
 
 
-def _covariance(seen: Observations, weight: Floats, mean: Floats, variance: Floats, volts: Floats) -> Floats:
-    """Of means and variances. A variance at its bound has the error that its information alone gives."""
+def _influence(seen: Observations, weight: Floats, mean: Floats, variance: Floats, volts: Floats) -> Floats:
+    """Of each cell on means and variances. A variance at its bound has the error that its information alone gives."""
     n = mean.size
     at = np.concatenate([mean, variance, np.log(weight)])
     share, _ = _shares(seen, weight, mean, variance, volts)
@@ -166,16 +172,15 @@ def _covariance(seen: Observations, weight: Floats, mean: Floats, variance: Floa
     free[2 * n] = False  # the weights add up to 1
     clusters = _sums(_scores(seen, at, volts)[:, free], seen.cell)
     cells = clusters.shape[0]
-    meat = clusters.T @ clusters * cells / max(cells - 1, 1)
     small = np.full(n, 1e-4)
     size = np.concatenate([small * np.sqrt(variance + seen.v.min()), 1e-3 * np.sqrt(alone), small])
     hessian = np.array([_slope(seen, at, volts, i, size[i])[free] for i in np.flatnonzero(free).tolist()])
     hessian = 0.5 * (hessian + hessian.T)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     bread = scale[:, None] * np.linalg.pinv(scale[:, None] * hessian * scale) * scale
-    out = np.diag(np.concatenate([np.zeros(n), alone, np.zeros(n)]))
-    out[np.ix_(free, free)] = bread @ meat @ bread
-    return np.asarray(out[: 2 * n, : 2 * n])
+    out = np.tile(np.sqrt(np.concatenate([np.zeros(n), alone, np.zeros(n)]) / cells), (cells, 1))
+    out[:, free] = clusters @ bread * -np.sqrt(cells / max(cells - 1, 1))
+    return np.asarray(out[:, : 2 * n])
 
 
 def _slope(seen: Observations, at: Floats, volts: Floats, i: int, size: float) -> Floats:

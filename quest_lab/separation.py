@@ -57,11 +57,11 @@ def separate(fitted: Mixture, read: Estimate, landings: Floats, cells: int) -> S
     """From the levels' mixture and the variance that one read adds at each of them, `read` of shape (L,);
     `landings` seen of each on each of `cells` cells."""
     n = fitted.mean.size
-    covariance = fitted.covariance.copy()
+    covariance = fitted.covariance
     reach = student_reach(cells)
     covariance[np.arange(n, 2 * n), np.arange(n, 2 * n)] += (read.half_width / reach) ** 2
-    variance = fitted.variance + read.value
     error = np.sqrt(np.diag(covariance))
+    variance = fitted.variance + error[:n] ** 2 + read.value  # likelihood takes deviations from its own means
     mean = stacked([of_mean(float(m), float(e), cells) for m, e in zip(fitted.mean, error[:n], strict=True)])
     std = stacked([of_variance(float(v), float(e)) for v, e in zip(variance, error[n:], strict=True)])
     pairs = _errors(fitted.mean, np.sqrt(variance), covariance, reach)

@@ -38,7 +38,15 @@ RANGES = {
 
 
 def draw(rng: np.random.Generator) -> SkMTJ:
-    """A chip's law, everything uniform in RANGES."""
+    """A chip's law, everything uniform in RANGES; drawn again where a resistance 5 standard deviations below the
+    lowest mean is not above 0."""
+    law = _drawn(rng)
+    while law.sign < 0 and law.tmr * (1 + 5 * np.hypot(law.tmr_spread, law.residual_states / len(law.set_v))) >= 1:
+        law = _drawn(rng)
+    return law
+
+
+def _drawn(rng: np.random.Generator) -> SkMTJ:
     at = {name: rng.uniform(*span) for name, span in RANGES.items() if "step of" not in name}
     steps = int(rng.integers(RANGES["states"][0], RANGES["states"][1] + 1)) - 1
     volts = 1e-3 * rng.uniform(*RANGES["step of thresholds (mV)"], steps - 1)
