@@ -79,7 +79,7 @@ def find_separable(
         )
     fitted = split_twice(seen, fit_mixture(seen, centres), repeats)
     for done in range(_ROUNDS + 1):
-        landings = fitted.weight * seen.x.size / sample.cells.size
+        landings = shares(seen, fitted).sum(axis=0) / sample.cells.size
         separation = separate(fitted, _read_variance(fitted, sample), landings, sample.cells.size)
         doubtful = sorted({s for pair in separation.undecided() for s in pair} - {0})
         cost = 2 * _LANDINGS * len(doubtful)
@@ -91,7 +91,7 @@ def find_separable(
             pulse = VoltagePulse(float(volts[s - 1]), session.device.capabilities.set_width_s)
             for _ in range(_LANDINGS):
                 session.stop.check()
-                seen = seen.joined(_landing(device, sample, pulse))
+                seen = seen.joined(_landing(device, sample, pulse, s))
         fitted = fit_mixture(seen, fitted.mean, fitted.volts)
     return Found(separation, fitted, seen, shares(seen, fitted), stay)
 
@@ -168,7 +168,7 @@ def _stays(stairs: Staircase, sample: Sampled) -> tuple[Observations, Floats]:
     track[label.ravel()] = np.tile(np.arange(repeats * cells), steps)
     since[label[::-1].ravel()] = np.repeat(stairs.amplitude_v[::-1], repeats * cells)
     stay = np.moveaxis(mean[label].reshape(steps, repeats, cells), 0, 1)
-    return Observations(mean, v, whose, since, track), stay
+    return Observations(mean, v, whose, since, track, np.zeros(count.size, np.int64)), stay
 
 
 def _inner(label: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -180,14 +180,15 @@ def _inner(label: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.asarray(~ends | (np.bincount(label.ravel())[label] < 3))
 
 
-def _landing(device: Metered, sample: Sampled, pulse: VoltagePulse) -> Observations:
+def _landing(device: Metered, sample: Sampled, pulse: VoltagePulse, level: int) -> Observations:
     """Every sampled cell reset and set once; the mean of a few reads of each."""
     reset_cells(device, sample.cells)
     device.apply(pulse, sample.cells)
     ohm = np.mean([checked_resistance(device.read(sample.cells)) for _ in range(_READS)], axis=0)
     cells = np.arange(sample.cells.size)
     unknown, no_track = np.full(cells.size, np.nan), np.full(cells.size, -1)
-    return Observations(sample.position(ohm), sample.variance(ohm) / _READS, cells, unknown, no_track)
+    meant = np.full(cells.size, level)
+    return Observations(sample.position(ohm), sample.variance(ohm) / _READS, cells, unknown, no_track, meant)
 
 
 def _read_variance(fitted: Mixture, sample: Sampled) -> Estimate:

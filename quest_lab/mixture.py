@@ -20,19 +20,22 @@ _ROUNDS = 300
 _LEAST_SHARE = 1e-6  # of the smallest measurement variance: tau is never quite 0
 _FIRST_STD_V, _LEAST_STD_V = 0.02, 0.003  # of the amplitudes that bring a level about: a start, and a bound
 _ANY_AMPLITUDE = 0.1  # density, 1/V: some 5 % of the stays begin anywhere, as where a pulse skips a level
+_LEAST_WEIGHT = 0.05  # expected observations of a pulse on a level; fewer tell nothing of their share
 _TWICE = 0.5  # a level that this share of its staircases stay on twice is two levels
 
 
 @dataclass(frozen=True, slots=True)
 class Observations:
     """Positions `x` with variances `v` of their measurement, of which `cell`, since which amplitude (NaN: not known),
-    on which staircase (-1: none); all of shape (n,)."""
+    on which staircase (-1: none); brought about by which pulse (0: a staircase, k: one meant for level k); all of
+    shape (n,)."""
 
     x: Floats
     v: Floats
     cell: NDArray[np.int64]
     volts: Floats
     track: NDArray[np.int64]
+    pulse: NDArray[np.int64]
 
     def joined(self, other: Observations) -> Observations:
         return Observations(*(np.append(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
@@ -40,7 +43,7 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Weight, mean and variance tau^2 of each component, shape (S,); mean and deviation of the amplitudes; the log
+    """Weight of each component after each pulse, (P, S); mean and variance tau^2, shape (S,); mean and deviation of the amplitudes; the log
     likelihood; `influence` of each cell on means and variances, (cells, 2S), whose squares add up to their errors."""
 
     weight: Floats
@@ -62,7 +65,7 @@ def fit_mixture(seen: Observations, start: Floats, volts: Floats | None = None) 
     n, known = start.size, ~np.isnan(seen.volts)
     gap = float(np.diff(np.sort(start)).min()) if n > 1 else float(np.ptp(seen.x)) or 1.0
     mean, variance = start.copy(), np.full(n, (gap / 5) ** 2)
-    weight, least = np.full(n, 1.0 / n), _LEAST_SHARE * float(seen.v.min())
+    weight, least = _first_weights(seen, n), _LEAST_SHARE * float(seen.v.min())
     at = np.zeros((seen.x.size, n)) if volts is None else _of_volts(seen, volts, np.full(n, _FIRST_STD_V))
     centre, width = np.zeros(n), np.zeros(n)
     last = -np.inf
@@ -73,7 +76,7 @@ def fit_mixture(seen: Observations, start: Floats, volts: Floats | None = None) 
         deviation = kept * (seen.x[:, None] - mean)
         shift = (share * deviation).sum(axis=0) / mass
         spread = (share * ((deviation - shift) ** 2 + kept * seen.v[:, None])).sum(axis=0) / mass
-        weight, mean, variance = mass / mass.sum(), mean + shift, np.maximum(spread, least)
+        weight, mean, variance = _weights(seen, share), mean + shift, np.maximum(spread, least)
         of_known = share[known] / (share[known].sum(axis=0) + 1e-9)
         centre = of_known.T @ seen.volts[known]
         square = (of_known * (seen.volts[known, None] - centre) ** 2).sum(axis=0)
@@ -83,7 +86,7 @@ def fit_mixture(seen: Observations, start: Floats, volts: Floats | None = None) 
             break
         last = total
     order = np.argsort(mean)
-    weight, mean, variance, at = weight[order], mean[order], variance[order], at[:, order]
+    weight, mean, variance, at = weight[:, order], mean[order], variance[order], at[:, order]
     influence = _influence(seen, weight, mean, variance, at)
     return Mixture(weight, mean, variance, centre[order], width[order], total, influence)
 
@@ -145,40 +148,60 @@ def _shares(
 ) -> tuple[Floats, float]:
     """Probability of each component given each observation, (n, S), and the log likelihood; `at`: see _of_volts."""
     total = variance + seen.v[:, None]
-    joint = at + np.log(weight) - 0.5 * ((seen.x[:, None] - mean) ** 2 / total + np.log(2 * np.pi * total))
+    joint = at + np.log(weight)[seen.pulse] - 0.5 * ((seen.x[:, None] - mean) ** 2 / total + np.log(2 * np.pi * total))
     highest = joint.max(axis=1, keepdims=True)
     share = np.exp(joint - highest)
     norm = share.sum(axis=1, keepdims=True)
     return share / norm, float((highest + np.log(norm)).sum())
 
 
+def _first_weights(seen: Observations, n: int) -> Floats:
+    """Even ones of the staircase, and half for the level that a pulse is meant for."""
+    weight = np.full((int(seen.pulse.max()) + 1, n), 1.0 / n)
+    for k in range(1, weight.shape[0]):
+        weight[k] = 0.5 / n
+        weight[k, k] += 0.5
+    return weight
+
+
+def _weights(seen: Observations, share: Floats) -> Floats:
+    """Mean share of each component after each pulse, (P, S)."""
+    mass = np.zeros((int(seen.pulse.max()) + 1, share.shape[1]))
+    np.add.at(mass, seen.pulse, share + 1e-12)
+    return np.asarray(mass / np.maximum(mass.sum(axis=1, keepdims=True), 1e-300) + 1e-12)
+
+
 def _scores(seen: Observations, parameters: Floats, at: Floats) -> Floats:
-    """Gradient of each observation's log likelihood by (mean, variance, log weight), shape (n, 3 S)."""
-    mean, variance, logit = np.split(parameters, 3)
-    weight = np.exp(logit - np.logaddexp.reduce(logit))
+    """Gradient of each observation's log likelihood by (mean, variance, log weights), (n, (2 + P) S)."""
+    n = at.shape[1]
+    mean, variance, logit = parameters[:n], parameters[n : 2 * n], parameters[2 * n :].reshape(-1, n)
+    weight = np.exp(logit - np.logaddexp.reduce(logit, axis=1, keepdims=True))
     share, _ = _shares(seen, weight, mean, variance, at)
     total = variance + seen.v[:, None]
     z = (seen.x[:, None] - mean) / total
-    return np.hstack([share * z, 0.5 * share * (z**2 - 1 / total), share - weight])
+    by_pulse = [(share - weight[k]) * (seen.pulse == k)[:, None] for k in range(weight.shape[0])]
+    return np.hstack([share * z, 0.5 * share * (z**2 - 1 / total), *by_pulse])
 
 
 def _influence(seen: Observations, weight: Floats, mean: Floats, variance: Floats, volts: Floats) -> Floats:
     """Of each cell on means and variances. A variance at its bound has the error that its information alone gives."""
     n = mean.size
-    at = np.concatenate([mean, variance, np.log(weight)])
+    at = np.concatenate([mean, variance, np.log(weight).ravel()])
     share, _ = _shares(seen, weight, mean, variance, volts)
     alone = 1.0 / np.maximum((share / (2 * (variance + seen.v[:, None]) ** 2)).sum(axis=0), 1e-300)
-    free = np.concatenate([np.ones(n, bool), variance > 0.02 * np.sqrt(alone), np.ones(n, bool)])
-    free[2 * n] = False  # the weights add up to 1
+    of_weights = np.bincount(seen.pulse, minlength=weight.shape[0])[:, None] * weight > _LEAST_WEIGHT
+    of_weights[np.arange(weight.shape[0]), weight.argmax(axis=1)] = False  # the weights add up to 1
+    free = np.concatenate([np.ones(n, bool), variance > 0.02 * np.sqrt(alone), of_weights.ravel()])
     clusters = _sums(_scores(seen, at, volts)[:, free], seen.cell)
     cells = clusters.shape[0]
     small = np.full(n, 1e-4)
-    size = np.concatenate([small * np.sqrt(variance + seen.v.min()), 1e-3 * np.sqrt(alone), small])
+    small_weights = np.full(weight.size, 1e-4)
+    size = np.concatenate([small * np.sqrt(variance + seen.v.min()), 1e-3 * np.sqrt(alone), small_weights])
     hessian = np.array([_slope(seen, at, volts, i, size[i])[free] for i in np.flatnonzero(free).tolist()])
     hessian = 0.5 * (hessian + hessian.T)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     bread = scale[:, None] * np.linalg.pinv(scale[:, None] * hessian * scale) * scale
-    out = np.tile(np.sqrt(np.concatenate([np.zeros(n), alone, np.zeros(n)]) / cells), (cells, 1))
+    out = np.tile(np.sqrt(np.concatenate([np.zeros(n), alone, np.zeros(weight.size)]) / cells), (cells, 1))
     out[:, free] = clusters @ bread * -np.sqrt(cells / max(cells - 1, 1))
     return np.asarray(out[:, : 2 * n])
 
@@ -186,7 +209,8 @@ def _influence(seen: Observations, weight: Floats, mean: Floats, variance: Float
 def _slope(seen: Observations, at: Floats, volts: Floats, i: int, size: float) -> Floats:
     """Derivative of the total score by parameter i."""
     step = np.zeros(at.size)
-    step[i] = min(size, 0.1 * at[i]) if at.size // 3 <= i < 2 * (at.size // 3) else size
+    n = volts.shape[1]
+    step[i] = min(size, 0.1 * at[i]) if n <= i < 2 * n else size
     up, down = (_scores(seen, at + s, volts).sum(axis=0) for s in (step, -step))
     return np.asarray((up - down) / (2 * step[i]))
 

@@ -59,7 +59,8 @@ def separate(fitted: Mixture, read: Estimate, landings: Floats, cells: int) -> S
     n = fitted.mean.size
     covariance = fitted.covariance
     reach = student_reach(cells)
-    covariance[np.arange(n, 2 * n), np.arange(n, 2 * n)] += (read.half_width / reach) ** 2
+    of_noise = read.half_width / reach  # one noise at all levels
+    covariance[n:, n:] += np.multiply.outer(of_noise, of_noise)
     error = np.sqrt(np.diag(covariance))
     variance = fitted.variance + error[:n] ** 2 + read.value  # likelihood takes deviations from its own means
     mean = stacked([of_mean(float(m), float(e), cells) for m, e in zip(fitted.mean, error[:n], strict=True)])
