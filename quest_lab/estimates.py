@@ -84,16 +84,6 @@ def of_variance(value: float, error: float) -> Estimate:
     return Estimate(np.sqrt(value), np.sqrt(low), np.sqrt(high))
 
 
-def within_cells(x: Floats, cell: NDArray[np.integer[Any]], weight: Floats) -> tuple[Floats, Floats]:
-    """Of values `x` of cells `cell` that belong to the question with probability `weight`: sum of the squared
-    deviations from each cell's own mean, and the degrees of freedom that it has; one of each cell."""
-    total = np.bincount(cell, weight)
-    known = np.maximum(total, 1e-300)
-    mean = np.bincount(cell, weight * x) / known
-    squares = np.bincount(cell, weight * (x - mean[cell]) ** 2)
-    return np.asarray(squares, np.float64), np.asarray(total - np.bincount(cell, weight**2) / known)
-
-
 def between_cells(each: Floats, noise: float = 0.0, noise_error: float = 0.0) -> Estimate:
     """Standard deviation over cells of `each`, shape (cells,); `noise`: mean variance of each by measurement, with
     its standard error."""

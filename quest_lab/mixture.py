@@ -43,8 +43,9 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Weight of each component after each pulse, (P, S); mean and variance tau^2, shape (S,); mean and deviation of the amplitudes; the log
-    likelihood; `influence` of each cell on means and variances, (cells, 2S), whose squares add up to their errors."""
+    """Weight of each component after each pulse, (P, S); mean and variance tau^2, shape (S,); mean and deviation of
+    the amplitudes; the log likelihood; `influence` of each cell on means and variances, (cells, 2S), whose squares
+    add up to those of their errors."""
 
     weight: Floats
     mean: Floats
@@ -148,7 +149,11 @@ def _shares(
 ) -> tuple[Floats, float]:
     """Probability of each component given each observation, (n, S), and the log likelihood; `at`: see _of_volts."""
     total = variance + seen.v[:, None]
-    joint = at + np.log(weight)[seen.pulse] - 0.5 * ((seen.x[:, None] - mean) ** 2 / total + np.log(2 * np.pi * total))
+    joint = (
+        at
+        + np.log(weight)[seen.pulse]
+        - 0.5 * ((seen.x[:, None] - mean) ** 2 / total + np.log(2 * np.pi * total))
+    )
     highest = joint.max(axis=1, keepdims=True)
     share = np.exp(joint - highest)
     norm = share.sum(axis=1, keepdims=True)

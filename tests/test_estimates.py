@@ -14,21 +14,14 @@ from quest_lab.estimates import (
     mean_over_cells,
     ratio_over_cells,
     share_over_cells,
-    within_cells,
 )
 
 CELLS, TRIES, SHOTS = 60, 5, 400
-CELL = np.repeat(np.arange(CELLS), TRIES)
 
 
 def drawn(rng: np.random.Generator) -> np.ndarray:
     """Values 10 + a cell's own (deviation 2) + each one's own (deviation 3), [cell, try]."""
     return 10 + 2 * rng.standard_normal((CELLS, 1)) + 3 * rng.standard_normal((CELLS, TRIES))
-
-
-def of_within(x: np.ndarray) -> Estimate:
-    squares, freedom = within_cells(x.ravel(), CELL, np.ones(x.size))
-    return ratio_over_cells(squares, freedom)
 
 
 def of_share(x: np.ndarray) -> Estimate:
@@ -39,9 +32,8 @@ def of_share(x: np.ndarray) -> Estimate:
     (lambda x: ratio_over_cells(x.sum(axis=1), np.full(CELLS, TRIES)), 10.0),
     (lambda x: mean_over_cells(x[:, 0]), 10.0),
     (lambda x: between_cells(x.mean(axis=1), 9 / TRIES), 2.0),
-    (of_within, 9.0),
     (of_share, 0.2895),  # 1 - Phi(2 / sqrt(13))
-], ids=["mean of all", "mean of one a cell", "between cells", "within cells", "share"])  # fmt: skip
+], ids=["mean of all", "mean of one a cell", "between cells", "share"])  # fmt: skip
 def test_intervals_hold_the_truth_as_often_as_they_say(
     estimate: Callable[[np.ndarray], Estimate], truth: float
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -26,9 +27,8 @@ def landings(
     x = rng.normal(np.array(mean)[level], np.hypot(np.array(std)[level], noise))
     cell = np.repeat(np.arange(CELLS), EACH * len(mean))
     since = np.full(x.size, np.nan) if volts is None else rng.normal(np.array(volts)[level], 0.01)
-    return Observations(
-        x, np.full(x.size, noise**2), cell, since, np.repeat(np.arange(CELLS * EACH), len(mean))
-    )
+    track, pulse = np.repeat(np.arange(CELLS * EACH), len(mean)), np.zeros(x.size, np.int64)
+    return Observations(x, np.full(x.size, noise**2), cell, since, track, pulse)
 
 
 @settings(max_examples=25, deadline=None)
@@ -74,6 +74,16 @@ def test_two_levels_that_overlap_are_split_by_the_order_of_the_staircase() -> No
     found = split_twice(seen, fit_mixture(seen, np.array([0.0, 0.55, 1.0])), EACH)
     assert found.mean == pytest.approx([0.0, 0.5, 0.6, 1.0], abs=0.01)
     assert np.sqrt(found.variance[1:]) == pytest.approx([0.05] * 3, rel=0.1)
+
+
+def test_two_levels_that_overlap_are_told_by_the_pulses_meant_for_them() -> None:
+    seen = landings([0.0, 0.5, 0.6], [0.01, 0.05, 0.05], 0.01)
+    mostly = np.where(np.random.default_rng(3).random(seen.x.size) < 0.9, 0, 1)  # the other one now and then
+    level = np.tile([0, 1, 2], seen.x.size // 3)
+    meant = np.where(level > 0, np.where(mostly == 0, level, 3 - level), 0)
+    found = fit_mixture(replace(seen, pulse=meant), np.array([0.0, 0.47, 0.63]))
+    error = np.sqrt(np.diag(found.covariance))
+    assert abs(found.mean - [0.0, 0.5, 0.6]).max() < 4 * error[:3].max() < 0.02
 
 
 def test_a_known_noise_is_no_spread() -> None:

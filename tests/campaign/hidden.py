@@ -41,7 +41,10 @@ def draw(rng: np.random.Generator) -> SkMTJ:
     """A chip's law, everything uniform in RANGES; drawn again where a resistance 5 standard deviations below the
     lowest mean is not above 0."""
     law = _drawn(rng)
-    while law.sign < 0 and law.tmr * (1 + 5 * np.hypot(law.tmr_spread, law.residual_states / len(law.set_v))) >= 1:
+    while (
+        law.sign < 0
+        and law.tmr * (1 + 5 * np.hypot(law.tmr_spread, law.residual_states / len(law.set_v))) >= 1
+    ):
         law = _drawn(rng)
     return law
 

@@ -51,8 +51,8 @@ def _setting(seed: int) -> str:
     ranges = "; ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in RANGES.items())
     return (
         f"{CHIPS} simulated Sk-MTJ chips of {CELLS} cells, all sampled. Seed {seed}, drawn by the operating system. "
-        f"Drawn uniformly: {ranges}; resistance rising or falling; drawn again where a landing 5 standard deviations low "
-        f"would have no resistance above 0. Staircase to {SETTINGS.stop_v:g} V in steps of "
+        f"Drawn uniformly: {ranges}; resistance rising or falling; drawn again where a landing 5 standard "
+        f"deviations low would have no resistance above 0. Staircase to {SETTINGS.stop_v:g} V in steps of "
         f"{1e3 * SETTINGS.step_v:g} mV, {SETTINGS.repeats} repeats. Truths by drawing cells, landings and reads from "
         "the law, without the estimation code."
     )
