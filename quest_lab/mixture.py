@@ -2,9 +2,10 @@
 
 x_i ~ sum_k w_k N(mu_k, tau_k^2 + v_i): mu_k the level's position, tau_k how far landings and cells scatter around
 it, v_i the known variance of observation i (reads averaged). The amplitude that brought a stay about, where it is
-known, says which level it is too: a factor N(V_i; a_k, b_k^2). Fitted by expectation-maximisation; landings
-of a pulse meant for one level have weights of their own, since they mostly land there. Errors from the sandwich H^-1 (sum over cells of s s') H^-1 (White, Econometrica 50 (1982) 1), since one cell gives several x_i: the
-sum of the squares of H^-1 s, by which each cell moves the result.
+known, says which level it is too: a factor N(V_i; a_k, b_k^2). Landings of a pulse meant for one level have weights
+of their own, since most come to that level. Fitted by expectation-maximisation; errors from the sandwich
+H^-1 (sum over cells of s s') H^-1 (White, Econometrica 50 (1982) 1), since one cell gives several x_i: the sum of the
+squares of H^-1 s, by which each cell moves the result.
 """
 
 from __future__ import annotations
