@@ -11,7 +11,7 @@ from typing import Any
 from quest_lab.changes import Change, changes
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import NAME, load_characterization
-from quest_lab.cli.common import energy, print_table
+from quest_lab.cli.common import print_table, quantity
 from quest_lab.diff import (
     AGREEMENT_SIGMAS,
     TABLES,
@@ -135,7 +135,7 @@ def print_changes(a: Characterization, b: Characterization) -> None:
     if not any(c.sigmas for c in found):  # NaN, a change of unknown error, is a change
         print(f"the characterisations found the same: {len(found)} quantities")
         return
-    rows = [(c.what, *(_quantity(v, c.unit) for v in c.values), _relative(c), _sigmas(c)) for c in found]
+    rows = [(c.what, *(quantity(v, c.unit) for v in c.values), _relative(c), _sigmas(c)) for c in found]
     note = (
         "sigma: standard error of the difference, as if the two had measured different cells (of one chip's cells the "
         f"true one is smaller). Changes beyond {_SHOWN:g} sigma: {sum(abs(c.sigmas) > _SHOWN for c in found)} of "
@@ -144,10 +144,6 @@ def print_changes(a: Characterization, b: Characterization) -> None:
     print_table(
         "What the characterisations found", ("", "run 1", "run 2", "change", "in sigma"), rows, note=note
     )
-
-
-def _quantity(value: float, unit: str) -> str:
-    return energy(value) if unit == "J" else f"{value:.5g} {unit}".rstrip()
 
 
 def _relative(change: Change) -> str:
