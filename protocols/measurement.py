@@ -172,8 +172,9 @@ def steps(session: Session, what: str, total: int) -> Iterator[int]:
 
 def wait_until(session: Session, at_s: float) -> None:
     """Let the session's clock come to `at_s`, in pieces, so that a wish to stop is heard."""
-    while (left := at_s - session.clock.now()) > 0 and not session.stop.requested:
-        session.clock.sleep(min(left, max(_SHORTEST_WAIT_S, left / _WAITS)))
+    piece_s = max(_SHORTEST_WAIT_S, (at_s - session.clock.now()) / _WAITS)
+    while (left_s := at_s - session.clock.now()) > 0 and not session.stop.requested:
+        session.clock.sleep(min(left_s, piece_s))
 
 
 def log_spaced(first: float, last: float, per_decade: int) -> Floats:
