@@ -61,11 +61,12 @@ class EnduranceSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Both ends of each cell and the amplitudes of its first and last move, volts (NaN: it did not move)."""
+    """Both ends of each cell; amplitudes of its first and last move (NaN: it did not), in steps of `step_v`."""
 
     ends: Ends
     first_v: Floats
     last_v: Floats
+    step_v: float
 
 
 def endurance(session: Session, cells: Cells, settings: EnduranceSettings) -> Measured:
@@ -121,7 +122,8 @@ def _look(session: Session, cells: Cells, settings: EnduranceSettings) -> _Look:
     last = amplitude_v.size - short_of[::-1].argmax(axis=0)  # the step after the last one that was not there yet
     first_v = np.where(away.any(axis=0), amplitude_v[away.argmax(axis=0)], np.nan)
     reached = amplitude_v[np.minimum(last, amplitude_v.size - 1)]
-    return _Look(both, first_v, np.where(away.any(axis=0) & short_of.any(axis=0), reached, np.nan))
+    last_v = np.where(away.any(axis=0) & short_of.any(axis=0), reached, np.nan)
+    return _Look(both, first_v, last_v, float(amplitude_v[1] - amplitude_v[0]))
 
 
 def _span(both: Ends) -> Floats:
@@ -138,7 +140,8 @@ def _of_all(look: _Look, alive: NDArray[np.int64], cells: int) -> _Look:
         out[..., alive] = values
         return out
 
-    return _Look(Ends(spread(look.ends.low), spread(look.ends.high)), spread(look.first_v), spread(look.last_v))
+    both = Ends(spread(look.ends.low), spread(look.ends.high))
+    return _Look(both, spread(look.first_v), spread(look.last_v), look.step_v)
 
 
 def _measured(
@@ -169,11 +172,11 @@ def _measured(
     }
     attrs = {} if fit is None else {"weibull_life": fit.value[0], "weibull_shape": fit.value[1]}
     result = Result("endurance", fields, title="Endurance", signal="working", axes=at, attrs=attrs)
-    return Measured(result, tuple(_findings(of_fresh, kinds[fresh], seen, lives.low, fit, int(looks[-1]))))
+    return Measured(result, tuple(_findings(of_fresh, kinds[fresh], seen, lives.low, fit, int(looks[-1]), seen[0].step_v)))
 
 
 def _findings(
-    lives: Lives, kinds: NDArray[np.uint8], seen: list[_Look], low: Floats, fit: Fit | None, last: int
+    lives: Lives, kinds: NDArray[np.uint8], seen: list[_Look], low: Floats, fit: Fit | None, last: int, step_v: float
 ) -> Iterator[Finding]:
     died, total = np.isfinite(lives.high), lives.low.size
     yield share(f"worn within {last} cycles", int(died.sum()), total, "cells")
@@ -187,6 +190,7 @@ def _findings(
     alive = low == last
     for what, name in (("first", "first_v"), ("last", "last_v")):
         before, after = getattr(seen[0], name), getattr(seen[-1], name)
-        yield mean(f"amplitude of the {what} move, fresh", "V", before)
+        yield mean(f"amplitude of the {what} move, fresh", "V", before, resolution=step_v)
         if last and alive.any():
-            yield mean(f"its change after {last} cycles", "V", (after - before)[alive])
+            change = (after - before)[alive]
+            yield mean(f"amplitude of the {what} move, change after {last} cycles", "V", change, resolution=step_v)

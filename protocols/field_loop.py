@@ -110,7 +110,7 @@ def _findings(branches: Floats, switching: Floats) -> Iterator[Finding]:
         known = int(np.isfinite(field_t).sum())
         yield share(f"{name} field: cells that switch", known, field_t.size, "cells")
         if known:
-            yield mean(f"{name} field: switching field", "T", field_t, f"{known} cells, each within {step:.3g} T")
+            yield mean(f"{name} field: switching field", "T", field_t, f"{known} cells, each within {step:.3g} T", step)
         if known > 2:
             yield _spread(f"{name} field: its spread over cells", field_t[np.isfinite(field_t)], step)
 

@@ -81,7 +81,9 @@ def retention(session: Session, cells: Cells, settings: RetentionSettings) -> Me
         raise DeviceError("stopped before the first look: nothing is known of the retention")
     ohm, at_s = np.stack(seen), np.asarray(after)
     lives = _lives(moved(ohm, reference, noise, settings.reads), at_s)
-    result = _result(cells, at_s, (reference, ohm), (lives, group, programmed))
+    attrs = {"attempt_s": settings.attempt_s}
+    fields = _fields(cells, at_s, (reference, ohm), (lives, group, programmed), amplitudes)
+    result = Result("retention", fields, title="Retention", signal="kept", axes=("time_s",), attrs=attrs)
     found = _findings(lives, group, programmed, amplitudes, settings.attempt_s, float(at_s[-1]))
     return Measured(result, tuple(found))
 
@@ -112,16 +114,17 @@ def _findings(
             yield fit.finding(1, f"{name}: its spread over cells", "kT", note)
 
 
-def _result(
+def _fields(
     cells: Cells,
     at_s: Floats,
     ohm: tuple[Floats, Floats],
     known: tuple[Lives, NDArray[np.int64], NDArray[np.bool_]],
-) -> Result:
+    amplitudes: tuple[float, ...],
+) -> dict[str, Field]:
     lives, group, programmed = known
     kept = (lives.low[programmed][None, :] >= at_s[:, None]).mean(axis=1)
     along, cell = ("time_s",), ("cell",)
-    fields = {
+    return {
         "kept": Field(kept, "", "share of the programmed cells that have not moved", along),
         "time_s": Field(at_s, "s", "time since programming", along),
         "resistance_ohm": Field(ohm[1], "ohm", "each read", ("time_s", "cell")),
@@ -131,5 +134,5 @@ def _result(
         "programmed": Field(programmed.astype(np.uint8), "", "1 where the pulse moved the cell from R0", cell),
         "life_low_s": Field(lives.low, "s", "last look before it moved", cell),
         "life_high_s": Field(lives.high, "s", "look at which it had moved, infinite if never", cell),
+        "amplitudes_v": Field(np.array(amplitudes), "V", "amplitude that programmed each group", ("program",)),
     }
-    return Result("retention", fields, title="Retention", signal="kept", axes=along)

@@ -46,14 +46,19 @@ def share(what: str, hits: int, total: int, of: str) -> Finding:
     return Finding(what, "", hits / total, low, high, f"{hits} of {total} {of}")
 
 
-def mean(what: str, unit: str, values: Floats, note: str = "") -> Finding:
-    """Mean over cells, the independent units, with Student's interval; NaN values are left out."""
+def mean(what: str, unit: str, values: Floats, note: str = "", resolution: float = 0.0) -> Finding:
+    """Mean over cells, the independent units, with Student's interval; NaN values are left out.
+
+    `resolution` is the step in which values come: where cells scatter less, half of it is added to both sides.
+    """
     known = values[np.isfinite(values)]
     said = note or f"{known.size} cells"
     if known.size < 2:
         return Finding(what, unit, float(known[0]) if known.size else np.nan, note=said)
-    half = student.ppf(_TAILS[1], known.size - 1) * known.std(ddof=1) / np.sqrt(known.size)
-    return Finding(what, unit, float(known.mean()), float(known.mean() - half), float(known.mean() + half), said)
+    value, std = float(known.mean()), float(known.std(ddof=1))
+    half = float(student.ppf(_TAILS[1], known.size - 1)) * std / np.sqrt(known.size)
+    half += 0.5 * resolution if std < resolution else 0.0
+    return Finding(what, unit, value, value - half, value + half, said)
 
 
 def to_result(found: Sequence[Finding]) -> Result:

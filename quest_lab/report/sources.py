@@ -12,6 +12,7 @@ import h5py
 
 from quest_lab.errors import BadInput
 from quest_lab.network import Network
+from quest_lab.protocols.measurements import MEASUREMENTS
 from quest_lab.runfile import open_run
 from quest_lab.runwriter import part_of
 from quest_lab.schedule import Schedule
@@ -20,6 +21,7 @@ CHARACTERIZATION, SCHEDULE, WEIGHTS = "characterization", "schedule", "weights"
 TRAINING, ENERGY, REPLAY, VALIDATION = "training", "energy", "replay", "validation"
 KINDS = (
     CHARACTERIZATION,
+    *MEASUREMENTS,
     SCHEDULE,
     TRAINING,
     WEIGHTS,
