@@ -11,7 +11,7 @@ from pymeasure.instruments.keithley import Keithley2400
 
 from quest_lab.device import ReadPulse
 from quest_lab.errors import DeviceError
-from quest_lab.instruments.keithley import power_line_cycles, resistance_ohm, in_compliance
+from quest_lab.instruments.keithley import in_compliance, power_line_cycles, resistance_ohm
 from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 

@@ -15,7 +15,7 @@ from pymeasure.instruments.keithley import Keithley2450
 from quest_lab.datasheets import KEITHLEY2450
 from quest_lab.device import ReadPulse
 from quest_lab.errors import DeviceError, LimitExceeded
-from quest_lab.instruments.keithley import OVERFLOW, power_line_cycles, resistance_ohm, in_compliance
+from quest_lab.instruments.keithley import OVERFLOW, in_compliance, power_line_cycles, resistance_ohm
 from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 

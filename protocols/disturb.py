@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quest_lab.device import Cells, Floats, ReadPulse
 from quest_lab.errors import BadInput
@@ -68,7 +69,7 @@ def disturb(session: Session, cells: Cells, settings: DisturbSettings) -> Measur
     return Measured(result, tuple(_findings(noise, survived, gone, at)))
 
 
-def _findings(noise: Floats, survived: Floats, gone: Floats, at: ReadPulse) -> Iterator[Finding]:
+def _findings(noise: Floats, survived: Floats, gone: NDArray[np.bool_], at: ReadPulse) -> Iterator[Finding]:
     tried = np.isfinite(noise)
     trials, hits = int((survived + gone)[tried].sum()), int(gone[tried].sum())
     yield mean("read noise of R", "", noise)
@@ -80,10 +81,12 @@ def _findings(noise: Floats, survived: Floats, gone: Floats, at: ReadPulse) -> I
         yield mean("bias until a cell moved, of those that did", "s", each_s)
 
 
-def _result(cells: Cells, noise: Floats, survived: Floats, gone: Floats, at: ReadPulse) -> Result:
+def _result(cells: Cells, noise: Floats, survived: Floats, gone: NDArray[np.bool_], at: ReadPulse) -> Result:
     counts = np.unique(np.append(0.0, survived))
     tried = np.isfinite(noise)
-    alive = np.array([float(((survived >= n) | ~gone)[tried].mean()) for n in counts]) if tried.any() else counts
+    alive = (
+        np.array([float(((survived >= n) | ~gone)[tried].mean()) for n in counts]) if tried.any() else counts
+    )
     along, cell = ("reads",), ("cell",)
     fields = {
         "undisturbed": Field(alive, "", "share of the cells that have not moved", along),

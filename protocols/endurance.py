@@ -70,11 +70,16 @@ class _Look:
 
 
 def endurance(session: Session, cells: Cells, settings: EnduranceSettings) -> Measured:
-    """Cycle until all cells are worn or got their cycles. LimitExceeded before the first pulse if a ledger lacks them."""
+    """Cycle until all cells are worn or got their cycles.
+
+    LimitExceeded before the first pulse if a ledger lacks them.
+    """
     looks = settings.looks()
     resets = settings.cycles + looks.size
     pulses = resets + settings.cycles + looks.size * settings.staircase_steps
-    check_budget(session, cells, pulses, resets, f"endurance, {settings.cycles} cycles and {looks.size} looks")
+    check_budget(
+        session, cells, pulses, resets, f"endurance, {settings.cycles} cycles and {looks.size} looks"
+    )
     seen = [_look(session, cells, settings)]
     usual = seen[0].ends.usual()
     kinds = seen[0].ends.kinds(usual)
@@ -119,7 +124,9 @@ def _look(session: Session, cells: Cells, settings: EnduranceSettings) -> _Look:
     both = Ends(low, reads(session, cells, settings.reads))
     away = moved(track, both.low_ohm, both.noise, settings.reads)
     short_of = moved(track, both.high_ohm, both.noise, settings.reads)
-    last = amplitude_v.size - short_of[::-1].argmax(axis=0)  # the step after the last one that was not there yet
+    last = amplitude_v.size - short_of[::-1].argmax(
+        axis=0
+    )  # the step after the last one that was not there yet
     first_v = np.where(away.any(axis=0), amplitude_v[away.argmax(axis=0)], np.nan)
     reached = amplitude_v[np.minimum(last, amplitude_v.size - 1)]
     last_v = np.where(away.any(axis=0) & short_of.any(axis=0), reached, np.nan)
@@ -129,7 +136,9 @@ def _look(session: Session, cells: Cells, settings: EnduranceSettings) -> _Look:
 def _span(both: Ends) -> Floats:
     """Top less R0, ohm; of no meaning where a cell is broken."""
     broken = ~(np.isfinite(both.low_ohm) & np.isfinite(both.high_ohm))
-    return np.where(broken, 0.0, np.nan_to_num(both.high_ohm, posinf=0.0) - np.nan_to_num(both.low_ohm, posinf=0.0))
+    return np.where(
+        broken, 0.0, np.nan_to_num(both.high_ohm, posinf=0.0) - np.nan_to_num(both.low_ohm, posinf=0.0)
+    )
 
 
 def _of_all(look: _Look, alive: NDArray[np.int64], cells: int) -> _Look:
@@ -172,11 +181,19 @@ def _measured(
     }
     attrs = {} if fit is None else {"weibull_life": fit.value[0], "weibull_shape": fit.value[1]}
     result = Result("endurance", fields, title="Endurance", signal="working", axes=at, attrs=attrs)
-    return Measured(result, tuple(_findings(of_fresh, kinds[fresh], seen, lives.low, fit, int(looks[-1]), seen[0].step_v)))
+    return Measured(
+        result, tuple(_findings(of_fresh, kinds[fresh], seen, lives.low, fit, int(looks[-1]), seen[0].step_v))
+    )
 
 
 def _findings(
-    lives: Lives, kinds: NDArray[np.uint8], seen: list[_Look], low: Floats, fit: Fit | None, last: int, step_v: float
+    lives: Lives,
+    kinds: NDArray[np.uint8],
+    seen: list[_Look],
+    low: Floats,
+    fit: Fit | None,
+    last: int,
+    step_v: float,
 ) -> Iterator[Finding]:
     died, total = np.isfinite(lives.high), lives.low.size
     yield share(f"worn within {last} cycles", int(died.sum()), total, "cells")
@@ -193,4 +210,6 @@ def _findings(
         yield mean(f"amplitude of the {what} move, fresh", "V", before, resolution=step_v)
         if last and alive.any():
             change = (after - before)[alive]
-            yield mean(f"amplitude of the {what} move, change after {last} cycles", "V", change, resolution=step_v)
+            yield mean(
+                f"amplitude of the {what} move, change after {last} cycles", "V", change, resolution=step_v
+            )

@@ -63,7 +63,10 @@ class FieldLoopSettings:
 
 
 def field_loop(session: Session, cells: Cells, settings: FieldLoopSettings) -> Measured:
-    """Fill the cells by the top pulse, then both branches. LimitExceeded before the first pulse if a ledger lacks it."""
+    """Fill the cells by the top pulse, then go both branches.
+
+    LimitExceeded before the first pulse if a ledger lacks the pulses.
+    """
     field_t, width_s = settings.pulses(session)
     branches = np.stack([field_t, field_t[::-1]])
     check_budget(session, cells, 1 + branches.size, branches.size, "R-H loop")
@@ -110,7 +113,13 @@ def _findings(branches: Floats, switching: Floats) -> Iterator[Finding]:
         known = int(np.isfinite(field_t).sum())
         yield share(f"{name} field: cells that switch", known, field_t.size, "cells")
         if known:
-            yield mean(f"{name} field: switching field", "T", field_t, f"{known} cells, each within {step:.3g} T", step)
+            yield mean(
+                f"{name} field: switching field",
+                "T",
+                field_t,
+                f"{known} cells, each within {step:.3g} T",
+                step,
+            )
         if known > 2:
             yield _spread(f"{name} field: its spread over cells", field_t[np.isfinite(field_t)], step)
 
@@ -127,7 +136,9 @@ def _spread(what: str, field_t: Floats, step: float) -> Finding:
 def _result(cells: Cells, branches: Floats, after: Floats, on_top: Floats, switching: Floats) -> Result:
     each, along = ("branch", "step", "cell"), ("branch", "step")
     fields = {
-        "median_ohm": Field(np.median(after, axis=-1).ravel(), "ohm", "median resistance after the field", ("pulse",)),
+        "median_ohm": Field(
+            np.median(after, axis=-1).ravel(), "ohm", "median resistance after the field", ("pulse",)
+        ),
         "field_t": Field(branches.ravel(), "T", "field of the pulse", ("pulse",)),
         "branch_t": Field(branches, "T", "field, rising branch and falling branch", along),
         "remanent_ohm": Field(after, "ohm", "resistance after each field pulse", each),

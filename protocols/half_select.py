@@ -36,7 +36,7 @@ BACKGROUNDS = "R0", "top"
 
 @dataclass(frozen=True, slots=True)
 class HalfSelectSettings:
-    """Cells to write (spread evenly), cycles of each, set amplitude (None: the top), reads that are averaged."""
+    """Cells to write (along a diagonal), cycles of each, set amplitude (None: the top), reads that are averaged."""
 
     selected: int = 4
     cycles: int = 10
@@ -64,8 +64,9 @@ def half_select(session: Session, cells: Cells, settings: HalfSelectSettings) ->
     BadInput where no lines are shared, or where a reset reaches all cells at once; LimitExceeded before the first
     pulse if a ledger lacks the pulses.
     """
-    columns, write, erase = _checked(session, cells, settings)
-    chosen = np.unique(np.linspace(0, cells.size - 1, min(settings.selected, cells.size)).astype(np.int64))
+    (rows, columns), write, erase = _checked(session, cells, settings)
+    along = np.linspace(0.0, 1.0, min(settings.selected, rows, columns))  # a diagonal: each line once
+    chosen = (np.round(along * (rows - 1)) * columns + np.round(along * (columns - 1))).astype(np.int64)
     check_budget(session, cells, 2 * (settings.cycles + 3) * chosen.size, 0, "half-select disturb")
     shape = len(BACKGROUNDS), chosen.size, cells.size
     watch = _Watch(np.zeros(shape, np.int64), np.zeros(shape, np.bool_))
@@ -74,29 +75,51 @@ def half_select(session: Session, cells: Cells, settings: HalfSelectSettings) ->
         cell = chosen[i : i + 1]
         reference, noise = _prepared(session, cells, erase, settings.reads)
         ohm[0, i] = reference[cell[0]]
-        _watched(session, cells, cell, (write, erase), (reference, noise), watch, (0, i), settings.cycles)
+        _watched(
+            session,
+            cells,
+            cell,
+            (write, erase),
+            (reference, noise, settings.reads),
+            watch,
+            (0, i),
+            settings.cycles,
+        )
         _prepared(session, cells, erase, settings.reads)
         session.device.apply(write, cell)
         ohm[1, i] = reads(session, cell, settings.reads).mean()
         reference, _ = _prepared(session, cells, write, settings.reads)
         ohm[2, i] = reference[cell[0]]
-        _watched(session, cells, cell, (erase, write), (reference, noise), watch, (1, i), settings.cycles)
+        _watched(
+            session,
+            cells,
+            cell,
+            (erase, write),
+            (reference, noise, settings.reads),
+            watch,
+            (1, i),
+            settings.cycles,
+        )
     relation = _relation(chosen, cells, columns)
     sneak = (ohm[2] - ohm[1]) / (ohm[1] - ohm[0])
     result = _result(chosen, cells, relation, watch, sneak, columns)
     return Measured(result, tuple(_findings(relation, watch, sneak)))
 
 
-def _checked(session: Session, cells: Cells, settings: HalfSelectSettings) -> tuple[int, Operation, Operation]:
-    """Columns of the crossbar, the pulse that writes and the one that erases."""
+def _checked(
+    session: Session, cells: Cells, settings: HalfSelectSettings
+) -> tuple[tuple[int, int], Operation, Operation]:
+    """Lines of the crossbar, the pulse that writes and the one that erases."""
     can = session.device.capabilities
     if can.lines is None:
-        raise BadInput(f"chip {can.chip_id}: topology {can.topology}: its cells share no lines to be disturbed by")
+        raise BadInput(
+            f"chip {can.chip_id}: topology {can.topology}: its cells share no lines to be disturbed by"
+        )
     if can.reset_scope is Scope.ARRAY or can.reset is None:
         raise BadInput(f"chip {can.chip_id}: a reset empties all cells at once, those to be watched too")
     if cells.size != can.cells:
         raise BadInput(f"half-select: {cells.size} of {can.cells} cells: want the whole crossbar")
-    return can.lines[1], top_pulse(session, settings.amplitude_v), can.reset
+    return can.lines, top_pulse(session, settings.amplitude_v), can.reset
 
 
 def _prepared(session: Session, cells: Cells, operation: Operation, count: int) -> tuple[Floats, float]:
@@ -112,18 +135,18 @@ def _watched(
     cells: Cells,
     cell: Cells,
     cycle: tuple[Operation, Operation],
-    known: tuple[Floats, float],
+    known: tuple[Floats, float, int],
     watch: _Watch,
     at: tuple[int, int],
     cycles: int,
 ) -> None:
     """Write one cell to and fro and note in `watch` what that does to the others."""
-    reference, noise = known
+    reference, noise, count = known
     alive = np.setdiff1d(cells, cell)
     for _ in range(cycles):
         for operation in cycle:
             session.device.apply(operation, cell)
-        gone = moved(read_cells(session, alive), reference[alive], noise, 4)
+        gone = moved(read_cells(session, alive), reference[alive], noise, count)
         watch.hit[at][alive[gone]] = True
         alive = alive[~gone]
         watch.survived[at][alive] += 1
@@ -144,7 +167,9 @@ def _findings(relation: NDArray[np.int8], watch: _Watch, sneak: Floats) -> Itera
             mine = relation == r
             hits = int(watch.hit[b][mine].sum())
             trials = int(watch.survived[b][mine].sum()) + hits
-            yield share(f"{name}, at {background}: disturbed by a cycle", hits, trials, "cycles seen by a cell")
+            yield share(
+                f"{name}, at {background}: disturbed by a cycle", hits, trials, "cycles seen by a cell"
+            )
     yield mean("sneak paths: shift of a reading, in spans of the cell", "", sneak)
 
 
@@ -154,7 +179,9 @@ def _result(
     each = ("background", "written", "cell")
     share_hit = watch.hit.mean(axis=1)
     fields = {
-        "disturbed": Field(share_hit, "", "share of the written cells that disturbed it", ("background", "cell")),
+        "disturbed": Field(
+            share_hit, "", "share of the written cells that disturbed it", ("background", "cell")
+        ),
         "hit": Field(watch.hit.astype(np.uint8), "", "1 where a cycle of the written cell changed it", each),
         "survived": Field(watch.survived, "", "cycles it has seen before", each),
         "relation": Field(relation, "", f"-1 itself, {_codes(RELATIONS)}", ("written", "cell")),

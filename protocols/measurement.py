@@ -155,8 +155,8 @@ def check_budget(session: Session, cells: Cells, pulses: int, resets: int, what:
     worst = int((needed - left).argmax())
     if needed[worst] > left[worst]:
         raise LimitExceeded(
-            f"{what}: cell {reached[worst]} would get up to {needed[worst]} pulses, {left[worst]} are left in its ledger: "
-            f"{needed[worst] - left[worst]} too few; no pulse was given"
+            f"{what}: cell {reached[worst]} would get up to {needed[worst]} pulses, {left[worst]} are "
+            f"left in its ledger: {needed[worst] - left[worst]} too few; no pulse was given"
         )
 
 

@@ -52,7 +52,9 @@ class RetentionSettings:
         if not 0.0 < self.attempt_s < self.first_s:
             raise BadInput(f"attempt_s={self.attempt_s}: want above 0 s and below first_s={self.first_s} s")
         if self.looks_per_decade < 1 or self.reads < 2:
-            raise BadInput(f"looks_per_decade={self.looks_per_decade}, reads={self.reads}: want at least 1, 2")
+            raise BadInput(
+                f"looks_per_decade={self.looks_per_decade}, reads={self.reads}: want at least 1, 2"
+            )
 
 
 def retention(session: Session, cells: Cells, settings: RetentionSettings) -> Measured:
@@ -131,8 +133,12 @@ def _fields(
         "reference_ohm": Field(ohm[0], "ohm", "mean read right after programming", cell),
         "cell": Field(cells, "", "cell index", cell),
         "group": Field(group, "", "which of the amplitudes programmed it", cell),
-        "programmed": Field(programmed.astype(np.uint8), "", "1 where the pulse moved the cell from R0", cell),
+        "programmed": Field(
+            programmed.astype(np.uint8), "", "1 where the pulse moved the cell from R0", cell
+        ),
         "life_low_s": Field(lives.low, "s", "last look before it moved", cell),
         "life_high_s": Field(lives.high, "s", "look at which it had moved, infinite if never", cell),
-        "amplitudes_v": Field(np.array(amplitudes), "V", "amplitude that programmed each group", ("program",)),
+        "amplitudes_v": Field(
+            np.array(amplitudes), "V", "amplitude that programmed each group", ("program",)
+        ),
     }

@@ -57,7 +57,10 @@ class WidthSettings:
     def widths_s(self, session: Session) -> Floats:
         """Those of the device's range around its set width. BadInput if that is less than half a decade."""
         can, factor = session.device.capabilities, 10.0**self.decades
-        low, high = max(can.set_width_s / factor, can.width_s.low), min(can.set_width_s * factor, can.width_s.high)
+        low, high = (
+            max(can.set_width_s / factor, can.width_s.low),
+            min(can.set_width_s * factor, can.width_s.high),
+        )
         if high < low * np.sqrt(10.0):
             raise BadInput(f"widths {low:g} to {high:g} s: want half a decade within the device's range")
         return log_spaced(low, high, self.widths_per_decade)
@@ -66,9 +69,7 @@ class WidthSettings:
 def width_staircase(session: Session, cells: Cells, settings: WidthSettings) -> Measured:
     """Find the typical threshold, then the staircases. LimitExceeded before the first pulse if a ledger lacks them."""
     width_s, rounds = settings.widths_s(session), settings.amplitudes * settings.repeats
-    check_budget(
-        session, cells, 1 + _COARSE + rounds * (1 + width_s.size), 1 + rounds, "width staircases"
-    )
+    check_budget(session, cells, 1 + _COARSE + rounds * (1 + width_s.size), 1 + rounds, "width staircases")
     reset_cells(session.device, cells)
     base = reads(session, cells, _READS)
     reference, noise = base.mean(axis=0), read_noise(base)
@@ -85,7 +86,12 @@ def width_staircase(session: Session, cells: Cells, settings: WidthSettings) -> 
     fields = _fields(cells, amplitude_v, log_s, delta, v0)
     attrs = {"set_width_s": session.device.capabilities.set_width_s}
     result = Result(
-        "width_staircase", fields, title="Width staircases", signal="median_s", axes=("amplitude_v",), attrs=attrs
+        "width_staircase",
+        fields,
+        title="Width staircases",
+        signal="median_s",
+        axes=("amplitude_v",),
+        attrs=attrs,
     )
     return Measured(result, tuple(_findings(delta, v0, typical_v)))
 
@@ -138,7 +144,9 @@ def _findings(delta: Floats, v0: Floats, typical_v: float) -> Iterator[Finding]:
 
 def _fields(cells: Cells, amplitude_v: Floats, log_s: Floats, delta: Floats, v0: Floats) -> dict[str, Field]:
     known = np.where(np.isnan(log_s).all(axis=1), np.nan, 0.0)
-    median = np.array([np.nan if np.isnan(k) else np.nanmedian(row) for k, row in zip(known, log_s, strict=True)])
+    median = np.array(
+        [np.nan if np.isnan(k) else np.nanmedian(row) for k, row in zip(known, log_s, strict=True)]
+    )
     along, cell = ("amplitude_v",), ("cell",)
     return {
         "median_s": Field(np.exp(median), "s", "median width of the first move", along),

@@ -36,7 +36,9 @@ class YieldSettings:
         low = usual.low if self.short_below_ohm is None else self.short_below_ohm
         high = usual.high if self.open_above_ohm is None else self.open_above_ohm
         if not 0.0 < low < high:
-            raise BadInput(f"short_below_ohm={low:g}, open_above_ohm={high:g}: want 0 < the first < the second")
+            raise BadInput(
+                f"short_below_ohm={low:g}, open_above_ohm={high:g}: want 0 < the first < the second"
+            )
         return Range(low, high)
 
 
@@ -73,9 +75,7 @@ def _findings(seen: Ends, kinds: NDArray[np.uint8], position: Floats) -> Iterato
     yield Finding("read noise", "", seen.noise)
 
 
-def _result(
-    cells: Cells, seen: Ends, kinds: NDArray[np.uint8], position: Floats, window: Range
-) -> Result:
+def _result(cells: Cells, seen: Ends, kinds: NDArray[np.uint8], position: Floats, window: Range) -> Result:
     codes = ", ".join(f"{kind.value} {kind.name.lower()}" for kind in Kind)
     along = ("cell",)
     fields = {

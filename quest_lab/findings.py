@@ -49,7 +49,8 @@ def share(what: str, hits: int, total: int, of: str) -> Finding:
 def mean(what: str, unit: str, values: Floats, note: str = "", resolution: float = 0.0) -> Finding:
     """Mean over cells, the independent units, with Student's interval; NaN values are left out.
 
-    `resolution` is the step in which values come: where cells scatter less, half of it is added to both sides.
+    `resolution` is the step in which values come: where cells scatter by less than half of it, half a step is
+    added to both sides.
     """
     known = values[np.isfinite(values)]
     said = note or f"{known.size} cells"
@@ -57,7 +58,7 @@ def mean(what: str, unit: str, values: Floats, note: str = "", resolution: float
         return Finding(what, unit, float(known[0]) if known.size else np.nan, note=said)
     value, std = float(known.mean()), float(known.std(ddof=1))
     half = float(student.ppf(_TAILS[1], known.size - 1)) * std / np.sqrt(known.size)
-    half += 0.5 * resolution if std < resolution else 0.0
+    half += 0.5 * resolution if std < 0.5 * resolution else 0.0
     return Finding(what, unit, value, value - half, value + half, said)
 
 
@@ -77,7 +78,9 @@ def load_findings(path: Path | str) -> list[Finding]:
     """Read them from a run file of `measure`. Raises BadInput if it holds none."""
     with open_run(path) as run:
         if NAME not in run.results:
-            raise BadInput(f"{path}: holds no result {NAME!r} (it is a run of kind {run.kind!r}, {run.status})")
+            raise BadInput(
+                f"{path}: holds no result {NAME!r} (it is a run of kind {run.kind!r}, {run.status})"
+            )
         data = run.result(NAME)
     columns = ("what", "unit", "value", "low", "high", "note")
     return [Finding(*row) for row in zip(*(data[name].values.tolist() for name in columns), strict=True)]

@@ -65,7 +65,9 @@ def thermal(barrier: float, spread: float, attempt_s: float, t: Floats) -> Float
 
 def fit_weibull(lives: Lives) -> Fit | None:
     """Characteristic life (63 % have failed) and shape; None below three failures."""
-    return _fit(lives, lambda p: lambda t: weibull(np.exp(p[0]), np.exp(p[1]), t), np.log(_middle(lives)), np.exp)
+    return _fit(
+        lives, lambda p: lambda t: weibull(np.exp(p[0]), np.exp(p[1]), t), np.log(_middle(lives)), np.exp
+    )
 
 
 def fit_barrier(lives_s: Lives, attempt_s: float) -> Fit | None:
@@ -98,7 +100,10 @@ def _fit(
     options = {"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000}
     best = minimize(loss, np.array([start, 0.0]), method="Nelder-Mead", options=options).x
     error = np.sqrt(np.diag(np.linalg.pinv(_curvature(loss, best))))
-    ends = [np.array([first(np.asarray(p[0])), np.exp(p[1])]) for p in (best, best - _Z * error, best + _Z * error)]
+    ends = [
+        np.array([first(np.asarray(p[0])), np.exp(p[1])])
+        for p in (best, best - _Z * error, best + _Z * error)
+    ]
     value, low, high = ((float(e[0]), float(e[1])) for e in ends)
     return Fit(value, low, high, survival(best))
 

@@ -18,7 +18,9 @@ from quest_lab.protocols.measurements import MEASUREMENTS, settings_of
 from quest_lab.session import bench_name, open_bench
 
 
-def run(*, kind: str, device: str, out: Path, words: Sequence[str], options: BenchOptions, **given: Any) -> None:
+def run(
+    *, kind: str, device: str, out: Path, words: Sequence[str], options: BenchOptions, **given: Any
+) -> None:
     settings = settings_of(kind, words)
 
     def measure(**changed: Any) -> Measured:

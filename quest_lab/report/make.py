@@ -8,8 +8,19 @@ from pathlib import Path
 
 from quest_lab import __version__
 from quest_lab.errors import BadInput
-from quest_lab.report import cells, measured, patterns, replayed, sources, style, trained, training, validated, weights
 from quest_lab.protocols.measurements import MEASUREMENTS
+from quest_lab.report import (
+    cells,
+    measured,
+    patterns,
+    replayed,
+    sources,
+    style,
+    trained,
+    training,
+    validated,
+    weights,
+)
 from quest_lab.report.page import Numbers, Section, Text, html
 from quest_lab.report.sources import Files, Source
 
@@ -43,8 +54,8 @@ def make_report(
 ) -> Path:
     """Write report.html and a PNG of each figure into `out_dir`; returns the page.
 
-    `files`: run files (characterization, measurements, energy, replay, validation), schedules and weights, any mix. With
-    `overwrite` the pictures of an earlier report in that folder are removed. Raises BadInput for a file that
+    `files`: run files (characterization, measurements, energy, replay, validation), schedules and weights, any mix.
+    With `overwrite` the pictures of an earlier report in that folder are removed. Raises BadInput for a file that
     is none of these, or when a report is there already; then nothing is written.
     """
     out = Path(out_dir)

@@ -26,8 +26,8 @@ _FIGURES: dict[str, tuple[str, Callable[[xr.Dataset], Figure], str]] = {  # resu
     "endurance": (
         "endurance",
         draw.endurance,
-        "Left: share of cells that work at each look, with exact 95 % intervals, and the Weibull distribution fitted to "
-        "lives between two looks. Right: median and 10 to 90 % of the cells that still work.",
+        "Left: share of cells that work at each look, with exact 95 % intervals, and the Weibull distribution fitted "
+        "to lives between two looks. Right: median and 10 to 90 % of the cells that still work.",
     ),
     "retention": (
         "retention",
@@ -55,7 +55,8 @@ _FIGURES: dict[str, tuple[str, Callable[[xr.Dataset], Figure], str]] = {  # resu
     "half-select": (
         "half_select",
         draw.half_select,
-        "Share of the written cells (crosses) whose cycles changed a cell of the crossbar, by what the watched cells held.",
+        "Share of the written cells (crosses) whose cycles changed a cell of the crossbar, by what the watched "
+        "cells held.",
     ),
 }
 
@@ -68,11 +69,15 @@ def section(source: Source, files: Files) -> Section:
         data = run.result(name).load() if {name, NAME} <= set(run.results) else None
     heading = f"{title} of chip {chip} ({source.path.name})"
     if data is None:
-        return Section(heading, [Text(f"{source.path.name} ended as {source.status}, without a result.", True)])
+        return Section(
+            heading, [Text(f"{source.path.name} ended as {source.status}, without a result.", True)]
+        )
     found = load_findings(source.path)
     rows = [(f.what, _number(f.value, f.unit), _interval(f), f.note) for f in found]
     header = ("quantity", "value", "95 % interval", "from")
-    table = Numbers(f"{title}, chip {chip}", header, rows, "Intervals are exact for shares and over cells for means.")
+    table = Numbers(
+        f"{title}, chip {chip}", header, rows, "Intervals are exact for shares and over cells for means."
+    )
     caption = f"{caption} {files.assumed(source)}"
     picture = Picture(source.kind, f"{title}, chip {chip}", caption, partial(figure, data))
     return Section(heading, [picture, table], _summary(found))

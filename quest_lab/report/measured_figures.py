@@ -17,6 +17,7 @@ from quest_lab.lifetimes import Lives, fit_barrier, weibull
 from quest_lab.protocols.half_select import BACKGROUNDS
 from quest_lab.protocols.measurement import Kind
 from quest_lab.report import style
+from quest_lab.report.numbers import three
 
 Floats = NDArray[np.float64]
 _KINDS = {Kind.GOOD: style.PALE, Kind.OPEN: style.BLUE, Kind.SHORT: style.RED, Kind.STUCK: style.ORANGE}
@@ -30,7 +31,9 @@ def yield_map(data: xr.Dataset) -> Figure:
     grid.flat[: kind.size] = kind
     figure = style.new_figure(6.6, 0.9 + 5.0 * grid.shape[0] / columns)
     axes = figure.add_subplot()
-    axes.imshow(grid, cmap=ListedColormap(list(_KINDS.values())), vmin=-0.5, vmax=3.5, interpolation="nearest")
+    axes.imshow(
+        grid, cmap=ListedColormap(list(_KINDS.values())), vmin=-0.5, vmax=3.5, interpolation="nearest"
+    )
     axes.set(xticks=[], yticks=[], xlabel=f"{columns} cells a row, first cell {cell[0]}, last {cell[-1]}")
     axes.spines[:].set_visible(False)
     handles = [Patch(color=c, label=f"{k.name.lower()}: {int((kind == k).sum())}") for k, c in _KINDS.items()]
@@ -43,15 +46,31 @@ def endurance(data: xr.Dataset) -> Figure:
     left, right = figure.subplots(1, 2)
     cycles, fresh = data["cycles"].values, data["fresh"].values == 1
     shown = np.maximum(cycles, 0.5)  # the look before the first cycle, on a logarithmic axis
-    _shares(left, shown, _counts(data["life_low"].values[fresh], cycles), int(fresh.sum()), style.BLUE, "cells")
+    _shares(
+        left, shown, _counts(data["life_low"].values[fresh], cycles), int(fresh.sum()), style.BLUE, "cells"
+    )
     if "weibull_life" in data.attrs:
         t = np.geomspace(0.5, cycles[-1] * 2, 300)
         life, shape = data.attrs["weibull_life"], data.attrs["weibull_shape"]
-        left.plot(t, weibull(life, shape, t), color=style.RED, label=f"Weibull, {life:.3g} cycles, shape {shape:.2f}")
-    left.set(xscale="log", ylim=(-0.03, 1.05), xlabel="Cycles (first dot: before any)", ylabel="Share of cells that work")
+        left.plot(
+            t,
+            weibull(life, shape, t),
+            color=style.RED,
+            label=f"Weibull, {three(life)} cycles, shape {three(shape)}",
+        )
+    left.set(
+        xscale="log",
+        ylim=(-0.03, 1.05),
+        xlabel="Cycles (first dot: before any)",
+        ylabel="Share of cells that work",
+    )
     left.legend(loc="lower left")
-    for name, colour, label in (("r0_ohm", style.BLUE, "R0"), ("top_ohm", style.ORANGE, "after the set pulse")):
-        _band(right, shown, data[name].values.T, colour, label)
+    for name, colour, label in (
+        ("r0_ohm", style.BLUE, "R0"),
+        ("top_ohm", style.ORANGE, "after the set pulse"),
+    ):
+        works = data["life_low"].values[None, :] >= cycles[:, None]
+        _band(right, shown, np.where(works, data[name].values, np.nan).T, colour, label)
     right.set(xscale="log", xlabel="Cycles", ylabel="Resistance (ohm)")
     right.legend(loc="best")
     return figure
@@ -70,7 +89,9 @@ def retention(data: xr.Dataset) -> Figure:
         if (fit := fit_barrier(lives, data.attrs["attempt_s"])) is not None:
             t = np.geomspace(time_s[0], time_s[-1], 200)
             axes.plot(t, fit.survival(t), color=colour, linewidth=1.2)
-    axes.set(xscale="log", ylim=(-0.03, 1.05), xlabel="Time since programming (s)", ylabel="Share of cells unmoved")
+    axes.set(
+        xscale="log", ylim=(-0.03, 1.05), xlabel="Time since programming (s)", ylabel="Share of cells unmoved"
+    )
     axes.legend(loc="lower left")
     return figure
 
@@ -83,7 +104,9 @@ def field_loop(data: xr.Dataset) -> Figure:
         _band(left, field_mt, data["remanent_ohm"].values[b].T, colour, f"{name}, after the field")
         if "in_field_ohm" in data:
             in_field = np.nanmedian(data["in_field_ohm"].values[b], axis=1)
-            left.plot(field_mt, in_field, color=colour, linestyle="--", linewidth=1.0, label=f"{name}, in the field")
+            left.plot(
+                field_mt, in_field, color=colour, linestyle="--", linewidth=1.0, label=f"{name}, in the field"
+            )
         switch = 500.0 * (data["switch_before_t"].values[b] + data["switch_after_t"].values[b])
         switch = switch[np.isfinite(switch)]
         step = abs(field_mt[1] - field_mt[0])
@@ -103,7 +126,12 @@ def disturb(data: xr.Dataset) -> Figure:
     reads = data["reads"].values
     left.step(np.maximum(reads, 0.5), data["undisturbed"].values, where="post", color=style.BLUE)
     volts, width_s = data.attrs["read_v"], data.attrs["read_s"]
-    left.set(xscale="log", ylim=(-0.03, 1.05), xlabel=f"Reads of {volts:g} V, {width_s:g} s", ylabel="Share of cells unmoved")
+    left.set(
+        xscale="log",
+        ylim=(-0.03, 1.05),
+        xlabel=f"Reads of {volts:g} V, {width_s:g} s",
+        ylabel="Share of cells unmoved",
+    )
     noise = 100.0 * data["noise"].values
     right.hist(noise[np.isfinite(noise)], bins=30, color=style.BLUE)
     right.set(xlabel="Read noise (% of R)", ylabel="Cells")
@@ -119,7 +147,9 @@ def width(data: xr.Dataset) -> Figure:
     axes.plot(volts, time_s[:, some], color=style.SKY, linewidth=0.5, alpha=0.6)
     axes.plot([], [], color=style.SKY, linewidth=0.8, label="single cells")
     axes.plot(volts, data["median_s"].values, "o", color=style.BLUE, label="median")
-    delta, v0 = (float(np.nanmean(data[n].values)) if np.isfinite(data[n]).any() else np.nan for n in ("delta", "v0_v"))
+    delta, v0 = (
+        float(np.nanmean(data[n].values)) if np.isfinite(data[n]).any() else np.nan for n in ("delta", "v0_v")
+    )
     law = data.attrs["set_width_s"] * np.exp(delta * (1.0 - volts / v0))
     axes.plot(volts, law, "--", color=style.RED, label=f"law, Delta = {delta:.3g}, V0 = {v0:.3g} V")
     axes.set(yscale="log", xlabel="Pulse amplitude at the cell (V)", ylabel="Width of the first move (s)")
