@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from quest_lab.device import Cells, FieldPulse, Floats, Scope, whole_domains
-from quest_lab.errors import BadInput, DeviceError
+from quest_lab.errors import BadInput
 from quest_lab.findings import Finding, mean, share
 from quest_lab.protocols.measurement import (
     RESPONSE_SIGMAS,
@@ -84,7 +84,7 @@ def field_loop(session: Session, cells: Cells, settings: FieldLoopSettings) -> M
             on_top[at] = done.expect_reading().resistance_ohm[order]
         after[at] = read_cells(session, cells)
     if np.isnan(after[0, 1]).any():
-        raise DeviceError("stopped before the second field pulse: nothing is known of the loop")
+        session.stop.check()
     switching = _switching(branches, after, noise)
     return Measured(_result(cells, branches, after, on_top, switching), tuple(_findings(branches, switching)))
 

@@ -80,7 +80,7 @@ def retention(session: Session, cells: Cells, settings: RetentionSettings) -> Me
         seen.append(read_cells(session, cells))
         after.append(session.clock.now() - began_s)
     if not seen:
-        raise DeviceError("stopped before the first look: nothing is known of the retention")
+        session.stop.check()
     ohm, at_s = np.stack(seen), np.asarray(after)
     lives = _lives(moved(ohm, reference, noise, settings.reads), at_s)
     attrs = {"attempt_s": settings.attempt_s}

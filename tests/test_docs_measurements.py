@@ -15,7 +15,9 @@ from quest_lab.runfile import open_run
 
 PAGE = (Path(__file__).parents[1] / "docs" / "measurements.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, flags=re.S) for line in block.splitlines()]
-PASSIVE = '[topology]\nkind = "passive"\nbias_scheme = "grounded"\nwrite_scheme = "V/2"\nrows = 4\ncolumns = 4\n'
+PASSIVE = (
+    '[topology]\nkind = "passive"\nbias_scheme = "grounded"\nwrite_scheme = "V/2"\nrows = 3\ncolumns = 3\n'
+)
 
 
 def call(line: str) -> int | str | None:
@@ -25,10 +27,10 @@ def call(line: str) -> int | str | None:
 
 
 def passive_bench() -> str:
-    """The arc-one example with 4 x 4 domain walls on lines."""
+    """The arc-one example with 3 x 3 domain walls on lines."""
     text = example_benches()["arc-one"].read_text(encoding="utf-8")
     start, end = text.index("cells = ["), text.index("# ---- never exceeded")
-    places = ", ".join(f'"{word}!1:{word}!4"' for word in range(1, 5))
+    places = ", ".join(f'"{word}!1:{word}!3"' for word in range(1, 4))
     text = f"{text[:start]}cells = [{places}]\n\n{PASSIVE}\n{text[end:]}"
     states = 'states = ["1 Mohm", "930 kohm", "870 kohm", "816 kohm", "769 kohm"]'
     return text.replace("[chip]", f"[chip]\n{states}", 1)
