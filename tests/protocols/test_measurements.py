@@ -1,4 +1,4 @@
-"""Measurements of single properties: what simulated cells hide is within the intervals; nothing is given that may not."""
+"""Measurements of single properties: what simulated cells hide lies within the intervals; ledgers are asked first."""
 
 from __future__ import annotations
 
