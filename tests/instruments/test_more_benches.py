@@ -234,12 +234,12 @@ def test_a_2450_with_another_command_set_is_refused(file, lab, drive):
 @pytest.mark.parametrize("name", ["source-meter"])
 def test_a_short_is_in_compliance_and_an_open_cell_has_no_resistance(bench, lab, monkeypatch):
     array = lab.world.array
-    monkeypatch.setattr(array, "resistance", lambda cells, _: np.full(len(cells), 1.0))
-    monkeypatch.setattr(array, "read", lambda cells, _: np.full(len(cells), 1.0))
+    monkeypatch.setattr(array, "resistance", lambda cells, *_: np.full(len(cells), 1.0))
+    monkeypatch.setattr(array, "read", lambda cells, *_: np.full(len(cells), 1.0))
     with pytest.raises(DeviceError, match="compliance"):
         bench.read(CELLS)
-    monkeypatch.setattr(array, "resistance", lambda cells, _: np.full(len(cells), 1e12))
-    monkeypatch.setattr(array, "read", lambda cells, _: np.full(len(cells), 1e12))
+    monkeypatch.setattr(array, "resistance", lambda cells, *_: np.full(len(cells), 1e12))
+    monkeypatch.setattr(array, "read", lambda cells, *_: np.full(len(cells), 1e12))
     with pytest.raises(DeviceError, match="cell open"):
         bench.read(CELLS)
 
