@@ -17,7 +17,18 @@ from quest_lab.errors import BadInput, DeviceError, Interrupted, LimitExceeded
 from quest_lab.train.config import TrainConfig
 
 HEAVY = ("torch", "pandas", "matplotlib", "pymeasure", "pyvisa", "numba")
-COMMANDS = ("demo", "characterize", "energy", "train", "replay", "validate", "report", "show", "diff")
+COMMANDS = (
+    "demo",
+    "characterize",
+    "measure",
+    "energy",
+    "train",
+    "replay",
+    "validate",
+    "report",
+    "show",
+    "diff",
+)
 
 
 def ends_with(error: BaseException, *, debug: bool = False) -> tuple[object, str]:

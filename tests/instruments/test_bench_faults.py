@@ -83,7 +83,7 @@ def test_a_field_that_fails_on_the_ramp_leaves_all_cells_ambiguous_and_no_curren
 
 def test_a_short_is_in_compliance_and_an_open_cell_has_no_resistance(bench, lab, monkeypatch):
     array = lab.world.array
-    monkeypatch.setattr(array, "resistance", lambda cells, _: np.full(len(cells), 1.0))
+    monkeypatch.setattr(array, "resistance", lambda cells, *_: np.full(len(cells), 1.0))
     with pytest.raises(DeviceError, match="compliance"):
         bench.read(CELLS)
     monkeypatch.undo()
