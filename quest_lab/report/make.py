@@ -56,9 +56,9 @@ def make_report(
 ) -> Path:
     """Write report.html and a PNG of each figure into `out_dir`; returns the page.
 
-    `files`: run files (characterization, measurements, training, energy, replay, validation), schedules and weights,
-    any mix. With `overwrite` the pictures of an earlier report in that folder are removed. Raises BadInput for a file that
-    is none of these, or when a report is there already; then nothing is written.
+    `files`: run files (characterization, measurements, training, energy, replay, validation), schedules and
+    weights, any mix. With `overwrite` the pictures of an earlier report in that folder are removed. Raises BadInput
+    for a file that is none of these, or when a report is there already; then nothing is written.
     """
     out = Path(out_dir)
     _check_folder(out, overwrite)
