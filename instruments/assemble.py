@@ -192,6 +192,7 @@ def _capabilities(bench: Bench, chip_id: str) -> Capabilities:
         set_amplitude_v=Range(*bench.chip.set_amplitude_v),
         topology=bench.topology.kind,
         field_t=Range(-field_t, field_t) if field_t else None,
+        reads_in_field=bool(field_t),
     )
 
 

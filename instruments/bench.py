@@ -138,13 +138,15 @@ class BenchDevice:
         self._check("field_t", pulse.field_t, self._capabilities.field_t, "T")
         if not cells.size:
             return Applied(cells, pulse, np.empty(0), EnergyOrigin.COMPUTED)
+        readings: list[Reading] = []
+        on_top = (lambda: readings.append(self.read(cells))) if then_read and pulse.read_on_top else None
         try:
-            energy_j = self._field.pulse(pulse.field_t, pulse.width_s)
+            energy_j = self._field.pulse(pulse.field_t, pulse.width_s, on_top)
         except DeviceError as error:  # any current may already have reached the cells
-            raise DeviceError(str(error), ambiguous=cells) from error
+            raise DeviceError(str(error), ambiguous=cells, partial=error.partial) from error
         shares: Floats = np.full(cells.size, energy_j / cells.size)
         try:
-            reading = self.read(cells) if then_read else None
+            reading = (readings[0] if readings else self.read(cells)) if then_read else None
         except DeviceError as error:
             raise DeviceError(str(error), delivered=cells, partial=error.partial) from error
         return Applied(cells, pulse, shares, EnergyOrigin.COMPUTED, reading)

@@ -7,6 +7,7 @@ itself is what was asked for; the correction is remembered, so that the next pul
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from quest_lab.clock import Clock
@@ -81,7 +82,7 @@ class FieldMagnet:
         self._supply.enable(self.calibration.compliance_v)
         self._on = True
 
-    def pulse(self, field_t: float, width_s: float) -> float:
+    def pulse(self, field_t: float, width_s: float, on_top: Callable[[], None] | None = None) -> float:
         """Ramp, check current or field, hold, ramp to zero; returns I^2 R t of the flat top, joule."""
         ampere = self._learned_a.get(field_t, self.calibration.ampere(field_t))
         if abs(field_t) > self.calibration.limit_t * (1 + 1e-9):
@@ -93,12 +94,15 @@ class FieldMagnet:
             self._confirm(ampere)
             before_s = self._close_loop(field_t)
             self._clock.sleep(width_s)
-            ampere = self._ampere
+            held_s = self._clock.now()
+            if on_top:
+                on_top()
+            ampere, after_s = self._ampere, self._clock.now() - held_s
             self._ramp(0.0)
         except BaseException:  # nobody reads cells in a field that stayed on
             self.off()
             raise
-        return ampere**2 * self.calibration.coil_ohm * (before_s + width_s)
+        return ampere**2 * self.calibration.coil_ohm * (before_s + width_s + after_s)
 
     def off(self) -> None:
         """Ramp from the last set point, then open. If 0 A cannot be sent, twice, the output stays closed."""

@@ -8,6 +8,7 @@ All methods raise DeviceError naming instrument and step.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -103,8 +104,8 @@ class FieldSource(Protocol):
 
     def set_up(self) -> None: ...
 
-    def pulse(self, field_t: float, width_s: float) -> float:
-        """Ramp up, hold the flat top, ramp to zero; returns the energy spent in the coil, joule."""
+    def pulse(self, field_t: float, width_s: float, on_top: Callable[[], None] | None = None) -> float:
+        """Ramp up, hold the flat top, call `on_top`, ramp to zero; returns the energy spent in the coil, joule."""
         ...
 
     def off(self) -> None:

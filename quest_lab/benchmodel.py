@@ -15,6 +15,7 @@ from quest_lab.benchdevices import Devices, Section, optional_section, quantity_
 from quest_lab.benchtopology import Topology
 from quest_lab.datasheets import GRIDS, Grid
 from quest_lab.device import Range
+from quest_lab.examples import Preset
 from quest_lab.fixture import SignalPath, Wiring
 from quest_lab.quantity import Unit
 
@@ -197,7 +198,7 @@ class Safety(Section):
 class Twin(Section):
     """The simulated cells behind the virtual instruments."""
 
-    preset: Literal["lab", "scaled", "domain-wall"]
+    preset: Preset
     seed: int = Field(0, ge=0, lt=2**63, description="fabricates the twin's cells")
     cells_file: str | None = Field(
         default=None, description="keeps the cells between runs; beside the bench file"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from quest_lab import datasheets
 from quest_lab.benchdevices import Board, Probe, Pulser2450, Pulser81160A
 from quest_lab.benchtopology import indistinct, misplaced
+from quest_lab.examples import BIPOLAR
 
 if TYPE_CHECKING:
     from quest_lab.benchmodel import Bench
@@ -103,8 +104,9 @@ def _reset(bench: Bench) -> Iterator[str]:
     reset, sheet, limits = bench.chip.reset, bench.devices.pulses().sheet, bench.limits
     if (reset is None) == (bench.field is None):
         yield "chip.reset and field.reset: want one of them, the pulse or the field that empties the cells"
-    if (bench.twin.preset == "domain-wall") != (reset is not None):
-        empties = "chip.reset" if bench.twin.preset == "domain-wall" else "field.reset"
+    bipolar = bench.twin.preset in BIPOLAR
+    if bipolar != (reset is not None):
+        empties = "chip.reset" if bipolar else "field.reset"
         yield f'twin.preset = "{bench.twin.preset}": such cells are emptied by {empties}'
     if reset is None:
         return

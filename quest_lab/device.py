@@ -41,10 +41,14 @@ class VoltagePulse:
 
 @dataclass(frozen=True, slots=True)
 class FieldPulse:
-    """A magnetic field of `field_t` tesla whose flat top lasts `width_s` seconds (ramps are the magnet's)."""
+    """A magnetic field of `field_t` tesla whose flat top lasts `width_s` seconds (ramps are the magnet's).
+
+    With `read_on_top` the reading that `then_read` asks for is taken while the field still stands, not after it.
+    """
 
     field_t: float
     width_s: float
+    read_on_top: bool = False
 
     def __post_init__(self) -> None:
         _check("field_t", self.field_t, "T")
@@ -95,7 +99,8 @@ class Capabilities:
     `domain` gives each cell the index of the group that one array-scope reset reaches, shape (cells,);
     None means that all cells form one domain. `reset` is the operation that brings any state back to R0: a
     field, or for bipolar cells a pulse of the other polarity. `set_amplitude_v` reaches from below the first
-    state's threshold to above the last one's at `set_width_s`: what a staircase covers.
+    state's threshold to above the last one's at `set_width_s`: what a staircase covers. `reads_in_field` says
+    whether a field pulse may be `read_on_top`.
     """
 
     chip_id: str
@@ -110,6 +115,7 @@ class Capabilities:
     set_amplitude_v: Range = Range(0.35, 0.85)
     topology: str = "isolated"
     field_t: Range | None = None
+    reads_in_field: bool = False
     domain: NDArray[np.int32] | None = field(default=None, compare=False)
     simulated: bool = False
 

@@ -113,6 +113,11 @@ class Limited:
             raise LimitExceeded(
                 f"field_t={operation.field_t:g}: {self.capabilities.chip_id} has no field (T)"
             )
+        on_top = isinstance(operation, FieldPulse) and operation.read_on_top
+        if on_top and not self.capabilities.reads_in_field:
+            raise LimitExceeded(
+                f"read_on_top: {self.capabilities.chip_id} cannot be read while a field stands"
+            )
         for limits in self._limits:
             limits.check(operation)
             if then_read:

@@ -49,6 +49,7 @@ class _Call:
     width_s: float
     clock_s: float
     cells: Cells
+    read_op: Op = Op.NONE  # of the reading that comes with it
     row: int = -1
     first: int = -1
 
@@ -73,12 +74,13 @@ class Recorded:
         is_field = isinstance(operation, FieldPulse)
         amplitude = operation.field_t if isinstance(operation, FieldPulse) else operation.amplitude_v
         op = Op.FIELD if is_field else Op.VOLTAGE
-        call = _Call(Kind.APPLY, op, amplitude, operation.width_s, self._clock.now(), cells)
+        read_op = Op.FIELD if isinstance(operation, FieldPulse) and operation.read_on_top else Op.NONE
+        call = _Call(Kind.APPLY, op, amplitude, operation.width_s, self._clock.now(), cells, read_op)
         applied = self._booked(call, lambda: self._device.apply(operation, cells, then_read=then_read))
         origin = Origin.MEASURED if applied.origin is EnergyOrigin.MEASURED else Origin.COMPUTED
         self._done(call, applied.energy_j, origin)
         if applied.reading is not None:
-            self._book_reading(applied.reading)
+            self._book_reading(applied.reading, read_op)
         return self._acknowledged(applied)
 
     def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
@@ -133,10 +135,10 @@ class Recorded:
             values,
         )
 
-    def _book_reading(self, reading: Reading) -> None:
+    def _book_reading(self, reading: Reading, op: Op) -> None:
         at = reading.at
         now = self._clock.now()
-        call = _Call(Kind.READ, Op.NONE, at.amplitude_v, at.width_s, now, reading.cells)
+        call = _Call(Kind.READ, op, at.amplitude_v, at.width_s, now, reading.cells)
         self._book(call, Outcome.DONE, Origin.NONE, reading.resistance_ohm)
 
     def _acknowledged(self, answer: _Answer) -> _Answer:
@@ -159,7 +161,7 @@ class Recorded:
             self._run.update(*_values_of(call.kind), call.first, partial.resistance_ohm)
         self._split(call, outcomes[order])
         if call.kind is Kind.APPLY and partial is not None:
-            self._book_reading(partial)
+            self._book_reading(partial, call.read_op)
         self._run.flush()
 
     def _split(self, call: _Call, outcomes: NDArray[np.uint8]) -> None:

@@ -127,7 +127,9 @@ _CALLS = Table(
     "A call that broke off is split: one row each for the cells that got it, may have got it, did not.",
     (
         Column("kind", "u1", "", _codes(Kind)),
-        Column("op", "u1", "", f"{_codes(Op)}; none for a read"),
+        Column(
+            "op", "u1", "", f"{_codes(Op)}; none for a read, field for one in the field of the call before"
+        ),
         Column("outcome", "u1", "", f"{_codes(Outcome)}; an intent left open is ambiguous"),
         Column("origin", "u1", "", f"origin of the energies: {_codes(Origin)}"),
         Column("amplitude", "f8", "V or T", "volts at the cell, or tesla for a field"),

@@ -27,6 +27,7 @@ class Purpose(IntEnum):
     READ = 3
     DISTURB = 4
     ENCODING = 5
+    DECAY = 6
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:

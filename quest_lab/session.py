@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from quest_lab.budget import Budget, Budgeted, open_ledger
 from quest_lab.clock import Clock, VirtualClock
 from quest_lab.device import Cells, Device
 from quest_lab.errors import BadInput, Interrupted
-from quest_lab.examples import example_benches
+from quest_lab.examples import PRESETS, Preset, example_benches
 from quest_lab.limits import Limited, Limits
 from quest_lab.record import Recorded, RunWriter
 from quest_lab.recovery import Leftover, leftovers
@@ -75,35 +75,21 @@ class Session:
 _Opener: TypeAlias = Callable[[int, int, Path | None], tuple[Device, Clock]]
 
 
-def _open_chip(preset: Literal["scaled", "lab"]) -> _Opener:
+def _open_chip(preset: Preset) -> _Opener:
     def open_(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
-        from quest_lab.sim.cells import CellArray
         from quest_lab.sim.chip import SimulatedChip
-        from quest_lab.sim.skmtj import SkMTJ
+        from quest_lab.sim.presets import cells_of
 
         clock = VirtualClock()
         chip_id = f"{preset}-{cells}-seed{seed}"
-        array = CellArray(SkMTJ.preset(preset), cells, seed=seed, path=cells_file, chip_id=chip_id)
+        array = cells_of(preset, cells, seed=seed, path=cells_file, chip_id=chip_id)
         return SimulatedChip(array, clock), clock
 
     return open_
 
 
-def _open_domain_wall(cells: int, seed: int, cells_file: Path | None) -> tuple[Device, Clock]:
-    from quest_lab.sim.chip import SimulatedChip
-    from quest_lab.sim.domain_wall import DomainWall
-    from quest_lab.sim.domain_wall_cells import DomainWallArray
-
-    clock = VirtualClock()
-    chip_id = f"domain-wall-{cells}-seed{seed}"
-    array = DomainWallArray(DomainWall(), cells, seed=seed, path=cells_file, chip_id=chip_id)
-    return SimulatedChip(array, clock), clock
-
-
 BENCHES: Mapping[str, tuple[_Opener, int]] = {  # simulated chips by name: opener, cells by default
-    "scaled": (_open_chip("scaled"), 4096),
-    "lab": (_open_chip("lab"), 4096),
-    "domain-wall": (_open_domain_wall, 4096),
+    preset: (_open_chip(preset), 4096) for preset in PRESETS
 }
 
 

@@ -22,7 +22,7 @@ from quest_lab.errors import BadInput
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_HEADER_BYTES = 4096
+_HEADER_BYTES, _AGE_BYTES = 4096, 8  # the page ends with the age of the cells, seconds, a float64
 
 
 class CellFile:
@@ -49,7 +49,8 @@ class CellFile:
             raise BadInput(f"seed={seed}: want 0..2^63-1")
         self.chip_id = chip_id or f"simulated-{cells}-seed{seed}"
         self._cells, self._dtypes = cells, tuple(dtypes)
-        said = json.loads(json.dumps(asdict(model)))
+        said = _plain(model)
+        self._usual = _plain(type(model)())
         self._header = {
             "format": kind, "chip_id": self.chip_id, "cells": cells, "seed": seed, "model": said
         }  # fmt: skip
@@ -79,13 +80,20 @@ class CellFile:
             offset += _padded(size)
         return columns
 
+    @property
+    def age_s(self) -> NDArray[np.float64]:
+        """Seconds that the cells have lived, shape (1,), on the file's memory."""
+        if self._map is None:
+            raise BadInput(f"{self.path}: closed")
+        return np.asarray(self._map)[_HEADER_BYTES - _AGE_BYTES : _HEADER_BYTES].view(np.float64)
+
     def finish(self) -> None:
         """Write the page that makes a fresh file valid."""
-        text = json.dumps(self._header).encode()
-        if len(text) > _HEADER_BYTES:
-            raise BadInput(f"{self.path}: header of {len(text)} bytes, limit {_HEADER_BYTES} bytes")
+        text, room = json.dumps(self._header).encode(), _HEADER_BYTES - _AGE_BYTES
+        if len(text) > room:
+            raise BadInput(f"{self.path}: header of {len(text)} bytes, limit {room} bytes")
         with self.path.open("r+b") as file:
-            file.write(text.ljust(_HEADER_BYTES))
+            file.write(text.ljust(room))
 
     def close(self) -> None:
         """Write the cells back; removes a temporary file. Idempotent."""
@@ -113,7 +121,7 @@ class CellFile:
         if not self.path.is_file():
             raise BadInput(f"{self.path}: not a file")
         with self.path.open("rb") as file:
-            raw = file.read(_HEADER_BYTES)
+            raw = file.read(_HEADER_BYTES)[: _HEADER_BYTES - _AGE_BYTES]
         try:
             there = json.loads(raw)
         except ValueError:
@@ -123,6 +131,8 @@ class CellFile:
             raise BadInput(f"{self.path}: not a file of simulated cells, or one that was never finished")
         if there["format"] != kind:
             raise BadInput(f"{self.path}: holds {there['format']}, this chip wants {kind}")
+        if isinstance(there.get("model"), dict):
+            there["model"] = self._usual | there["model"]  # a parameter younger than the file has its default
         for key, want in self._header.items():
             if there.get(key) != want:
                 raise BadInput(f"{self.path}: {key} is {there.get(key)!r}, this chip wants {want!r}")
@@ -139,6 +149,11 @@ def _held(path: Path) -> BaseFileLock:
     except Timeout:
         raise BadInput(f"{path}: another program drives these cells (it holds {lock.lock_file})") from None
     return lock
+
+
+def _plain(model: DataclassInstance) -> dict[str, Any]:
+    """Its parameters as JSON gives them back."""
+    return dict(json.loads(json.dumps(asdict(model))))
 
 
 def _padded(nbytes: int) -> int:

@@ -2,8 +2,9 @@
 
 The wall rests at site k (0..K) of a track of length L, at x = k L/K + residual. Its conductance is
     G = G0_cell (1 + swing_cell x / L).
-A pulse of V volts overcomes j = #{i : |V| >= V_i - guard} constrictions (0: nothing moves). It drives the wall
-to site t = j from the left end (V > 0) or to t = K - j, j sites from the right end (V < 0); there it lands at
+A pulse of V volts overcomes j = #{i : |V| >= (V_i - guard)(1 + d_cell)} constrictions (0: nothing moves). It
+drives the wall to site t = j from the left end (V > 0) or to t = K - j, j sites from the right end (V < 0); there
+it lands at
     x ~ N(t L/K, landing_std)
 and snaps to the nearest site, with a new residual ~ N(0, residual_std). A pulse pushes one way only: V > 0
 never moves the wall left, V < 0 never right, and a wall that would end where it is does not move at all. From
@@ -22,7 +23,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.device import FieldPulse, Operation, ReadPulse, Scope, VoltagePulse
+from quest_lab.device import FieldPulse, Operation, Range, ReadPulse, Scope, VoltagePulse
 from quest_lab.errors import BadInput
 
 SITES = (3, 5, 7, 9)
@@ -43,6 +44,7 @@ class DomainWall:
     last_v: float = 0.8  # and of site K; the others lie between them at equal steps
     guard_v: float = 0.02  # from a nominal amplitude down to its threshold
     end_v: float = 0.95
+    pinning_spread: float = 0.0  # d_cell, how much stronger a cell pins at all its constrictions, fixed
     t_ref_s: float = 10e-9
     r0_ohm: float = 1e6
     r0_spread: float = 0.05
@@ -63,11 +65,18 @@ class DomainWall:
             )
         if not 0.0 < self.guard_v < min(self.first_v, self.set_v[1] - self.set_v[0]):
             raise BadInput(f"guard_v={self.guard_v}: must be above 0 V, below first_v and the ladder's step")
+        if not 0.0 <= self.pinning_spread <= 0.05:  # else -1 V would not empty the most strongly pinned cells
+            raise BadInput(f"pinning_spread={self.pinning_spread}: want 0 to 0.05")
         if not self.resets(self.reset):
             raise BadInput(
                 f"reset={self.reset}: want at most -{self.end_v} V for at least {self.t_ref_s} s, which "
                 "brings the wall to the left end"
             )
+
+    @property
+    def set_amplitude_v(self) -> Range:
+        """From below the first state's threshold to above the last one's: what a staircase covers."""
+        return Range(0.35, 0.85)
 
     @property
     def states(self) -> int:

@@ -49,8 +49,10 @@ class DomainWallArray:
         self.model, self.cells, self.seed = model, cells, seed
         self.chip_id, self.path = self._file.chip_id, self._file.path
         self._columns = Columns(*self._file.columns)
+        z = normals(seed, int(Purpose.FABRICATION), np.arange(cells), 0)
+        self._pinning = 1.0 + model.pinning_spread * z[:, 2]
         if self._file.fresh:
-            self._fabricate(self._columns)
+            self._fabricate(self._columns, z)
             self._file.finish()
 
     def pulse(self, cells: Cells, amplitude_v: float, width_s: float) -> Floats:
@@ -60,13 +62,13 @@ class DomainWallArray:
     def field(self, cells: Cells, field_t: float, flat_top_s: float) -> None:
         """Expose the cells to a field, which does nothing to them (assumed)."""
 
-    def resistance(self, cells: Cells, bias_v: float | Floats) -> Floats:  # noqa: ARG002  # as the Sk-MTJ's
-        """Resistance without any noise, ohm; the same at every bias (assumed)."""
+    def resistance(self, cells: Cells, bias_v: float | Floats, field_t: float = 0.0) -> Floats:  # noqa: ARG002  # as the Sk-MTJ's
+        """Resistance without any noise, ohm; the same at every bias and in every field (assumed)."""
         c, m = self._columns, self.model
         place = c.state[cells] * m.pitch_m + c.residual_m[cells].astype(np.float64)
         return 1.0 / (c.g0_s[cells].astype(np.float64) * (1.0 + c.swing[cells] / m.track_m * place))
 
-    def read(self, cells: Cells, at: ReadPulse) -> Floats:
+    def read(self, cells: Cells, at: ReadPulse, field_t: float = 0.0) -> Floats:  # noqa: ARG002  # as the Sk-MTJ's
         """Resistance with the cell's read noise, ohm. A bias above the first threshold moves the wall first."""
         self.bias(cells, at.amplitude_v, at.width_s)
         ohm = self.resistance(cells, at.amplitude_v)
@@ -74,8 +76,12 @@ class DomainWallArray:
 
     def bias(self, cells: Cells, bias_v: float, seconds: float) -> None:
         """A source of `bias_v` left on the cells for `seconds`: what a pulse as long would do."""
-        if abs(bias_v) >= thresholds_v(self.model)[0] and seconds >= self.model.t_ref_s:
+        m = self.model
+        if abs(bias_v) >= thresholds_v(m)[0] * (1.0 - 10.0 * m.pinning_spread) and seconds >= m.t_ref_s:
             self._bias(cells, bias_v, seconds, Purpose.DISTURB)
+
+    def elapse(self, seconds: float) -> None:
+        """Let the cells live for so long, which does nothing to them (assumed)."""
 
     def states(self, cells: Cells) -> NDArray[np.int8]:
         """The true sites: what no instrument can see."""
@@ -96,12 +102,11 @@ class DomainWallArray:
         spread_m = (0.0, 0.0) if pressed else (m.landing_std_m, m.residual_std_m)
         track, pulse = (m.track_m, m.pitch_m), (bias_v, seconds)
         limits = thresholds_v(m) if moves else np.full(m.sites - 1, np.inf)
-        return _pulse(cells, self._columns, limits, pulse, spread_m, track, self.seed, int(purpose))
+        columns, pinning = self._columns, self._pinning
+        return _pulse(cells, columns, pinning, limits, pulse, spread_m, track, self.seed, int(purpose))
 
-    def _fabricate(self, columns: Columns) -> None:
+    def _fabricate(self, columns: Columns, z: Floats) -> None:
         m = self.model
-        cells = np.arange(self.cells)
-        z = normals(self.seed, int(Purpose.FABRICATION), cells, 0)
         columns.g0_s[:] = 1.0 / (m.r0_ohm * np.maximum(1.0 + m.r0_spread * z[:, 0], 0.05))
         columns.swing[:] = m.swing * np.maximum(1.0 + m.swing_spread * z[:, 1], 0.0)
 
@@ -110,6 +115,7 @@ class DomainWallArray:
 def _pulse(
     cells: Cells,
     c: Columns,
+    pinning: Floats,
     thresholds: Floats,
     pulse: tuple[float, float],
     spread_m: tuple[float, float],
@@ -126,7 +132,7 @@ def _pulse(
         energy_j[i] = amplitude_v * amplitude_v * width_s * g
         words = philox(np.uint64(cell), np.uint64(c.pulses[cell]), np.uint64(purpose), np.uint64(seed))
         c.pulses[cell] += 1
-        to = landing(k, amplitude_v, thresholds, scatter_m / pitch_m * normal(words[0]))
+        to = landing(k, amplitude_v / pinning[cell], thresholds, scatter_m / pitch_m * normal(words[0]))
         if to != k and not c.stuck[cell]:
             c.state[cell] = to
             c.residual_m[cell] = residual_m * normal(words[1])

@@ -7,12 +7,11 @@ isolated ones. A pulse on one cell gives all others their share of volts for as 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quest_lab.crossbar import Crossbar, Crosspoint, Scheme, Solution, settle, solve
 from quest_lab.device import Cells, Floats, ReadPulse
 from quest_lab.errors import BadInput
-from quest_lab.sim.array import Model, SimulatedCells
+from quest_lab.sim.array import Model, SimulatedCells, TrueStates
 
 _LEAST_V = 1e-9  # what is left of 0 V after rounding does nothing to a cell
 
@@ -40,14 +39,15 @@ class PassiveCells:
         """Select one cell after the other; returns V^2 t / R of each, joule, without what its neighbours spend."""
         return np.array([self._pulse(int(cell), amplitude_v, width_s) for cell in cells])
 
-    def read(self, cells: Cells, at: ReadPulse) -> Floats:
+    def read(self, cells: Cells, at: ReadPulse, field_t: float = 0.0) -> Floats:
         """Resistance at the terminals, ohm, with the noise of every cell that carries current."""
-        return np.array([self._read(int(cell), at) for cell in cells])
+        return np.array([self._read(int(cell), at, field_t) for cell in cells])
 
-    def resistance(self, cells: Cells, bias_v: float | Floats) -> Floats:
+    def resistance(self, cells: Cells, bias_v: float | Floats, field_t: float = 0.0) -> Floats:
         """Resistance at the terminals without noise, ohm, at the same `bias_v` for all of `cells`."""
         volts = float(np.max(bias_v))
-        return np.array([self._settled(int(c), volts, self.read_scheme).terminal_ohm for c in cells])
+        solved = [self._settled(int(c), volts, self.read_scheme, field_t) for c in cells]
+        return np.array([each.terminal_ohm for each in solved])
 
     def bias(self, cells: Cells, bias_v: float, seconds: float) -> None:
         """A source of `bias_v` left on the lines of each cell for `seconds`."""
@@ -57,9 +57,13 @@ class PassiveCells:
     def field(self, cells: Cells, field_t: float, flat_top_s: float) -> None:
         self._array.field(cells, field_t, flat_top_s)
 
-    def states(self, cells: Cells) -> NDArray[np.int8]:
+    def elapse(self, seconds: float) -> None:
+        self._array.elapse(seconds)
+
+    @property
+    def states(self) -> TrueStates | None:
         """The true states of the cells themselves."""
-        return self._array.states(cells)
+        return self._array.states
 
     def stick(self, cells: Cells) -> None:
         self._array.stick(cells)
@@ -70,11 +74,11 @@ class PassiveCells:
     def _crosspoint(self, cell: int) -> Crosspoint:
         return cell // self.crossbar.columns, cell % self.crossbar.columns
 
-    def _settled(self, cell: int, volts: float, scheme: Scheme) -> Solution:
+    def _settled(self, cell: int, volts: float, scheme: Scheme, field_t: float = 0.0) -> Solution:
         shape = self.crossbar.rows, self.crossbar.columns
 
         def ohm_at(cell_v: Floats) -> Floats:
-            return self._array.resistance(self._all, cell_v.ravel()).reshape(shape)
+            return self._array.resistance(self._all, cell_v.ravel(), field_t).reshape(shape)
 
         return settle(self.crossbar, ohm_at, self._crosspoint(cell), volts, scheme)
 
@@ -86,11 +90,11 @@ class PassiveCells:
         self._expose(cell_v, width_s)
         return energy_j
 
-    def _read(self, cell: int, at: ReadPulse) -> float:
-        cell_v = self._settled(cell, at.amplitude_v, self.read_scheme).cell_v
-        ohm = self._array.resistance(self._all, cell_v.ravel())
+    def _read(self, cell: int, at: ReadPulse, field_t: float) -> float:
+        cell_v = self._settled(cell, at.amplitude_v, self.read_scheme, field_t).cell_v
+        ohm = self._array.resistance(self._all, cell_v.ravel(), field_t)
         for volts, some in _alike(cell_v.ravel()):
-            ohm[some] = self._array.read(some, ReadPulse(volts, at.width_s))
+            ohm[some] = self._array.read(some, ReadPulse(volts, at.width_s), field_t)
         noisy = solve(
             self.crossbar, ohm.reshape(cell_v.shape), self._crosspoint(cell), at.amplitude_v, self.read_scheme
         )

@@ -20,10 +20,11 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.device import FieldPulse, ReadPulse, Scope
+from quest_lab.device import FieldPulse, Range, ReadPulse, Scope
 from quest_lab.errors import BadInput
+from quest_lab.sim.reliability import Faults, FieldLoop, Retention, Wear
 
-Preset = Literal["lab", "scaled"]
+Preset = Literal["lab", "scaled", "lab-ageing"]
 _Volts = TypeVar("_Volts", float, float | NDArray[np.float64])
 
 
@@ -59,6 +60,10 @@ class SkMTJ:
     reset_scope: Scope = Scope.ARRAY
     reset_energy_j: float = 0.1  # a domain pulse for scope `array`, one cell for scope `cell`
     read: ReadPulse = field(default_factory=lambda: ReadPulse(0.2, 1e-6))
+    faults: Faults = field(default_factory=Faults)
+    loop: FieldLoop | None = None
+    wear: Wear | None = None
+    retention: Retention | None = None
 
     def __post_init__(self) -> None:
         if self.sign not in (1, -1):
@@ -70,7 +75,10 @@ class SkMTJ:
 
     @classmethod
     def preset(cls, name: Preset, **changes: object) -> SkMTJ:
-        """`lab`: µs pulses, array-wide reset, µJ scale of the paper. `scaled`: ns pulses, local reset."""
+        """`lab`: µs pulses, array-wide reset, µJ scale of the paper. `scaled`: ns pulses, local reset.
+
+        `lab-ageing`: `lab` with a field loop, lives of 10^5 pulses, thermal decay and 2 % faulty cells.
+        """
         if name == "lab":
             base = cls()
         elif name == "scaled":
@@ -80,9 +88,21 @@ class SkMTJ:
                 reset_scope=Scope.CELL,
                 reset_energy_j=1e-12,
             )
+        elif name == "lab-ageing":
+            base = cls(
+                faults=Faults(open=0.005, short=0.005, stuck=0.01),
+                loop=FieldLoop(),
+                wear=Wear(life_pulses=1e5),
+                retention=Retention(),
+            )
         else:
-            raise BadInput(f"preset {name!r}: want 'lab' or 'scaled'")
+            raise BadInput(f"preset {name!r}: want 'lab', 'scaled' or 'lab-ageing'")
         return replace(base, **changes)  # type: ignore[arg-type]  # names are checked by replace itself
+
+    @property
+    def set_amplitude_v(self) -> Range:
+        """From below the first state's threshold to above the last one's: what a staircase covers."""
+        return Range(0.35, 0.85)
 
     @property
     def states(self) -> int:

@@ -14,9 +14,6 @@ from quest_lab.clock import Clock, VirtualClock
 from quest_lab.sim.agilent33500 import Agilent33500
 from quest_lab.sim.arcone import ArcOne
 from quest_lab.sim.array import SimulatedCells
-from quest_lab.sim.cells import CellArray
-from quest_lab.sim.domain_wall import DomainWall
-from quest_lab.sim.domain_wall_cells import DomainWallArray
 from quest_lab.sim.keithley2400 import Keithley2400
 from quest_lab.sim.keithley2450 import Keithley2450
 from quest_lab.sim.keithley2700 import Keithley2700
@@ -27,8 +24,8 @@ from quest_lab.sim.laboratory import Laboratory, VirtualBoard
 from quest_lab.sim.lakeshore425 import LakeShore425
 from quest_lab.sim.magnet import Coil
 from quest_lab.sim.passive import PassiveCells
+from quest_lab.sim.presets import cells_of
 from quest_lab.sim.serial_port import MemoryPort
-from quest_lab.sim.skmtj import SkMTJ
 from quest_lab.sim.visa import virtual_library
 from quest_lab.sim.wire import Instrument, Wire
 from quest_lab.sim.world import Limits, World
@@ -82,10 +79,14 @@ def identity(wanted: str, model: str) -> str:
 
 
 def _cells(bench: Bench, path: Path | None) -> SimulatedCells:
-    preset, kept = bench.twin.preset, {"seed": bench.twin.seed, "path": path, "chip_id": twin_id(bench)}
-    if preset == "domain-wall":
-        return DomainWallArray(DomainWall(), bench.cells, **kept)  # type: ignore[arg-type]  # three kinds of value
-    return CellArray(SkMTJ.preset(preset), bench.cells, **kept)  # type: ignore[arg-type]
+    return cells_of(
+        bench.twin.preset,
+        bench.cells,
+        seed=bench.twin.seed,
+        path=path,
+        chip_id=twin_id(bench),
+        temperature_k=bench.conditions.temperature_k,
+    )
 
 
 def _on_lines(bench: Bench, array: SimulatedCells) -> SimulatedCells:

@@ -89,6 +89,7 @@ class World:
         self.delivered: deque[Delivered] = deque(maxlen=100_000)
         self.pulser, self.meter = Source(wiring.pulser_row), Source(wiring.meter_row)
         self._settled_at = 0.0
+        self._lived_to_s = clock.now()
         self.magnet_on = False
 
     @property
@@ -169,9 +170,8 @@ class World:
         volts = float(np.clip(volts, -limit_a * ohm(volts), limit_a * ohm(volts)))
         ampere = volts / OPEN_CIRCUIT_OHM
         if cells.size:
-            ampere = float(
-                np.sum(volts / self._shorted(cells, self.array.read(cells, ReadPulse(volts, seconds))))
-            )
+            at, field_t = ReadPulse(volts, seconds), self.magnet.field_t(self.clock.now())
+            ampere = float(np.sum(volts / self._shorted(cells, self.array.read(cells, at, field_t))))
         self.clock.sleep(seconds)
         self.meter.counted_to = self.clock.now()
         return volts, ampere
@@ -203,8 +203,9 @@ class World:
     def _parallel(self, cells: Cells) -> Callable[[float], float]:
         if not cells.size:
             return lambda _: OPEN_CIRCUIT_OHM
+        field_t = self.magnet.field_t(self.clock.now())
         return lambda volts: float(
-            1.0 / np.sum(1.0 / self._shorted(cells, self.array.resistance(cells, volts)))
+            1.0 / np.sum(1.0 / self._shorted(cells, self.array.resistance(cells, volts, field_t)))
         )
 
     def _shorted(self, cells: Cells, ohm: Floats) -> Floats:
@@ -234,7 +235,10 @@ class World:
             self.violate(f"meter on for {now - meter.on_since:.3g} s: longer than {self.limits.read_on_s} s")
 
     def _account_magnet(self) -> None:
+        """Let time and the magnet's field act on all cells up to now."""
         now = self.clock.now()
+        self.array.elapse(now - self._lived_to_s)
+        self._lived_to_s = now
         field_t, flat_s = self.magnet.field_t(now), self.magnet.flat_top_s(now)
         if field_t and flat_s > 0.0:
             self.array.field(np.arange(self.array.cells), field_t, flat_s)

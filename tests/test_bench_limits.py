@@ -79,9 +79,9 @@ class Witness:
             self.reads_v.append(volts)
             bias(cells, volts, seconds)
 
-        def on_read(cells: np.ndarray, at: ReadPulse) -> np.ndarray:
+        def on_read(cells: np.ndarray, at: ReadPulse, field_t: float = 0.0) -> np.ndarray:
             self.reads_v.append(at.amplitude_v)
-            return read(cells, at)
+            return read(cells, at, field_t)
 
         array.pulse, array.bias, array.read = on_pulse, on_bias, on_read  # type: ignore[method-assign]
 

@@ -98,7 +98,9 @@ def test_settings_that_do_not_stand_are_found(
 
 def test_a_cell_of_another_resistance_is_named_with_its_place(lab: Laboratory) -> None:
     resistance = lab.world.array.read
-    lab.world.array.read = lambda cells, at: resistance(cells, at) * (3.0 if cells[0] == 11 else 1.0)  # type: ignore[method-assign]
+    lab.world.array.read = lambda cells, at, _field_t=0.0: (
+        resistance(cells, at) * (3.0 if cells[0] == 11 else 1.0)
+    )  # type: ignore[method-assign]
     (finding,) = wrong()
     assert (finding.what, finding.wanted) == ("cell 11 at 2!2", "1400 to 3600 ohm")
 

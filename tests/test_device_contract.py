@@ -26,13 +26,12 @@ from quest_lab.device import (
     VoltagePulse,
 )
 from quest_lab.errors import BadInput, LimitExceeded
-from quest_lab.examples import example_benches
+from quest_lab.examples import Preset, example_benches
 from quest_lab.limits import Limited
 from quest_lab.record import Recorded, RunWriter
 from quest_lab.sim.cells import CellArray
 from quest_lab.sim.chip import SimulatedChip
-from quest_lab.sim.domain_wall import DomainWall
-from quest_lab.sim.domain_wall_cells import DomainWallArray
+from quest_lab.sim.presets import cells_of
 from quest_lab.sim.skmtj import SkMTJ
 
 CELLS = 6
@@ -54,9 +53,12 @@ def _chip(preset: str, sign: int) -> Callable[[], Opened]:
     return open_
 
 
-def _domain_wall() -> Opened:
-    clock = VirtualClock()
-    return SimulatedChip(DomainWallArray(DomainWall(), CELLS, seed=1), clock), clock
+def _preset(name: Preset) -> Callable[[], Opened]:
+    def open_() -> Opened:
+        clock = VirtualClock()
+        return SimulatedChip(cells_of(name, CELLS, seed=1, chip_id=name), clock), clock
+
+    return open_
 
 
 def _bench(name: str, front: Front, *changes: tuple[str, str]) -> Callable[[], Opened]:
@@ -80,7 +82,9 @@ CHIPS: dict[str, Callable[[], Opened]] = {
     "scaled, falling": _chip("scaled", -1),
     "lab": _chip("lab", 1),
     "lab, falling": _chip("lab", -1),
-    "domain-wall": _domain_wall,
+    "domain-wall": _preset("domain-wall"),
+    "memristor": _preset("memristor"),
+    "lab-ageing": _preset("lab-ageing"),
 }
 FRONTS: dict[str, tuple[Front, ...]] = {  # of every example, those that its drivers can open
     "slow-matrix": ("in process", "tcp", "serial", "terminal"),
@@ -97,6 +101,10 @@ VARIED: dict[str, Callable[[], Opened]] = {
     ),
     "slow-matrix, buffered": _bench("slow-matrix", "in process", ("buffered = false", "buffered = true")),
     "slow-matrix, standing field": _bench("slow-matrix", "in process", ('"0 T"', '"10 mT"')),
+    "arc-one, 3 sites": _bench("arc-one", "in process", ('"domain-wall"', '"domain-wall-3"')),
+    "domain-wall-3": _preset("domain-wall-3"),
+    "domain-wall-7": _preset("domain-wall-7"),
+    "domain-wall-9": _preset("domain-wall-9"),
 }
 HERE = [
     (name, front)
@@ -158,17 +166,17 @@ def states_apart(ohm: np.ndarray, base: np.ndarray) -> np.ndarray:
 
 
 def strong(can: Capabilities) -> VoltagePulse:
-    return VoltagePulse(0.85, can.set_width_s)
+    return VoltagePulse(can.set_amplitude_v.high, can.set_width_s)
 
 
 def test_every_device_and_every_wrapper_is_here() -> None:
-    """5 chips, 7 examples over 25 pairs of bench and front, 3 variants; 7 wrappings of chips and examples."""
+    """7 chips, 7 examples over 25 pairs of bench and front, 7 variants; 7 wrappings of chips and examples."""
     from quest_lab.session import BENCHES
 
     windows = sys.platform == "win32"
     assert set(FRONTS) == set(example_benches())
     assert len(HERE) == (19 if windows else 25)
-    assert len(EVERY) == len(set(EVERY)) == 5 + len(HERE) + 3 + 7 * (5 + 7)
+    assert len(EVERY) == len(set(EVERY)) == 7 + len(HERE) + 7 + 7 * (7 + 7)
     assert all(name in BARE for name in BENCHES)
 
 
@@ -224,16 +232,20 @@ def test_a_pulse_that_is_not_to_be_read_gives_no_reading(device: Device) -> None
 
 
 def test_pulse_energies_are_positive_and_near_v_squared_over_r(device: Device) -> None:
-    base, pulse = reset(device)[SOME], VoltagePulse(0.5, device.capabilities.set_width_s)
+    """At the volts of a read, where the resistance is the one that was read."""
+    base, can = reset(device)[SOME], device.capabilities
+    pulse = VoltagePulse(can.read.amplitude_v, can.set_width_s)
     applied = device.apply(pulse, SOME)
     assert applied.origin in EnergyOrigin
     assert np.all(np.isfinite(applied.energy_j) & (applied.energy_j > 0))
-    np.testing.assert_allclose(applied.energy_j, 0.25 * pulse.width_s / base, rtol=0.05)
+    np.testing.assert_allclose(applied.energy_j, pulse.amplitude_v**2 * pulse.width_s / base, rtol=0.05)
 
 
 def test_pulses_only_raise(device: Device) -> None:
     base, can = reset(device), device.capabilities
-    done = [device.apply(VoltagePulse(v, can.set_width_s), SOME, then_read=True) for v in (0.85, 0.5, 0.6)]
+    top_v = can.set_amplitude_v.high
+    pulses = [VoltagePulse(share * top_v, can.set_width_s) for share in (1.0, 0.6, 0.7)]
+    done = [device.apply(pulse, SOME, then_read=True) for pulse in pulses]
     ohm = [one.expect_reading().resistance_ohm for one in done]
     assert np.all(states_apart(ohm[0], base[SOME]))
     np.testing.assert_allclose(ohm[1], ohm[0], rtol=0.03)
@@ -242,13 +254,26 @@ def test_pulses_only_raise(device: Device) -> None:
 
 def test_a_reset_lands_on_r0_from_any_state(device: Device) -> None:
     base, can = reset(device), device.capabilities
-    for cell, volts in enumerate([0.5, 0.6, 0.7, 0.85]):
+    for cell, volts in enumerate(can.set_amplitude_v.high * np.array([0.6, 0.75, 0.9, 1.0])):
         device.apply(VoltagePulse(volts, can.set_width_s), np.array([cell]))
     assert can.reset is not None
     applied = device.apply(can.reset, all_of(device)[::-1], then_read=True)
     assert applied.cells.tolist() == all_of(device)[::-1].tolist()
     assert np.all(np.isfinite(applied.energy_j) & (applied.energy_j > 0))
     np.testing.assert_allclose(applied.expect_reading().resistance_ohm, base[::-1], rtol=0.03)
+
+
+def test_a_read_on_top_of_a_field_comes_with_the_pulse_and_leaves_none_behind(device: Device) -> None:
+    """Where there is a magnet; cells without a field loop read the same in it as after it."""
+    can = device.capabilities
+    base = reset(device)
+    assert can.reads_in_field == (can.field_t is not None)
+    if can.reads_in_field:
+        pulse = FieldPulse(0.02, 10e-3, read_on_top=True)
+        done = device.apply(pulse, all_of(device), then_read=True)
+        assert done.operation == pulse
+        np.testing.assert_allclose(done.expect_reading().resistance_ohm, base, rtol=0.03)
+        np.testing.assert_allclose(device.read(all_of(device)).resistance_ohm, base, rtol=0.03)
 
 
 def test_a_domain_reset_names_its_whole_domain(device: Device) -> None:

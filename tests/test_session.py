@@ -68,7 +68,7 @@ def test_an_unknown_bench_is_answered_with_the_known_ones() -> None:
     with (
         pytest.raises(
             BadInput,
-            match="'scald': not known; there are arc-one, arc-one-magnet, domain-wall, fast-pulse, lab, scaled",
+            match="'scald': not known; there are arc-one, arc-one-magnet, domain-wall, domain-wall-3,",
         ),
         open_bench("scald"),
     ):

@@ -19,7 +19,7 @@ from quest_lab.cli import sim
 from quest_lab.cli.bench import bench_app
 from quest_lab.cli.frame import debug_first, exit_on_failure, printable_everywhere
 from quest_lab.encodings import ENCODINGS
-from quest_lab.examples import example_benches
+from quest_lab.examples import PRESETS, example_benches
 from quest_lab.layers import NETWORKS
 from quest_lab.neurons import NEURONS
 from quest_lab.train.config import TrainConfig
@@ -37,12 +37,7 @@ app = typer.Typer(
 app.add_typer(sim.app, name="sim")
 
 
-DEVICES = (
-    "scaled",
-    "lab",
-    "domain-wall",
-    *example_benches(),
-)  # simulated chips, twins of the example benches
+DEVICES = (*PRESETS, *example_benches())  # simulated chips, twins of the example benches
 
 
 class DatasetName(StrEnum):

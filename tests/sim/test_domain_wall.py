@@ -154,3 +154,16 @@ def test_only_a_strong_long_negative_pulse_counts_as_a_reset() -> None:
 def test_impossible_laws_are_refused(changes: dict[str, Any], match: str) -> None:
     with pytest.raises(BadInput, match=match):
         DomainWall(**changes)
+
+
+@pytest.mark.parametrize("sites", SITES)
+def test_cells_that_pin_more_strongly_stay_behind(make: Make, sites: int) -> None:
+    """At the nominal amplitude a cell stops short if its threshold is higher: (V - guard)(1 + d) > V."""
+    array, spread = make(sites=sites, landing_std_m=0.0, pinning_spread=0.05), 0.05
+    array.pulse(CELLS, 0.5, WIDTH_S)
+    stayed = float(np.mean(array.states(CELLS) == 0))
+    assert stayed == pytest.approx(norm.sf(0.5 / 0.48 - 1.0, scale=spread), abs=0.01)
+    reset = array.model.reset
+    array.pulse(CELLS, 1.0, WIDTH_S)
+    array.pulse(CELLS, reset.amplitude_v, reset.width_s)
+    assert not array.states(CELLS).any()
