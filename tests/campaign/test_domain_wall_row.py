@@ -1,4 +1,4 @@
-"""The domain-wall row: characterise, matrices, train a VGG8-shaped network with the cell's stochastic writes, validate."""
+"""Domain walls from end to end: characterised, priced, trained on with their stochastic writes, validated."""
 
 from __future__ import annotations
 
@@ -245,8 +245,8 @@ def _matrices(found: Mapping[Walls, Sequence[Found]]) -> str:
     ]  # fmt: skip
     head = ["", "first pulse lands, %", "cheapest pattern", "E_w a batch, pJ", "E_a a sample, gated, pJ"]
     said = (
-        "First seed. Expected energy of the pulses of a verified write, fJ, from the characterisation's counts. Pattern, "
-        "E_w and E_a: of the whole schedule of the verified training."
+        "First seed. Expected energy of the pulses of a verified write, fJ, from the characterisation's counts. "
+        "Pattern, E_w and E_a: of the whole schedule of the verified training."
     )
     return "\n\n".join([said, _table(head, rows), *(_matrix(walls, one) for walls, one in firsts.items())])
 
@@ -271,7 +271,7 @@ def _beside(found: Mapping[Walls, Sequence[Found]]) -> str:
         ["latency against pure CMOS", "3.5× less", "not modelled"],
     ]
     text = (
-        "TNNLS 2025, abstract of the preprint: VGG8 at full width on CIFAR-10, stochastic writes and process variation. "
+        "TNNLS 2025, abstract of the preprint: VGG8 at full width on CIFAR-10, stochastic writes, process variation. "
         "Another network, other images, other neurons and a cell of assumed numbers: nothing here reproduces these "
         "figures, they stand beside ours. That *inference* means weights programmed without verification into a chip "
         "that was not trained on is our reading."
