@@ -38,7 +38,7 @@ SEEDS = (0, 1, 2)
 SPARE = 64  # cells
 PINNING = 0.02
 CONFIG = TrainConfig(
-    network="8-8M-16-16M-32-32M-F-L64", epochs=8, time_steps=2, batch_size=32, learning_rate=1e-2, shift_pixels=0
+    network="8-8M-16-16M-32-32M-F-L64", epochs=12, time_steps=2, batch_size=32, learning_rate=1e-2, shift_pixels=0
 )  # fmt: skip
 CLOSED, OPEN = "decoded read-back, closed loop", "decoded read-back, open loop"
 SOFTWARE, VERIFIED, ONE_PULSE = "in software", "in the loop, verified", "in the loop, one pulse a write"
