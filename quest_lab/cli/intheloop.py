@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,8 @@ def on_chip(
     """
     if config.bits == FP32:
         raise BadInput(f"bits={config.bits}: an FP32 network has no levels that {on.device} could hold")
+    if (processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
+        raise BadInput(f"{processes} processes: in the loop one process trains, for there is one chip")
     found, used = load_restricted(on.characterization, states, level_count(config.bits))
     layers = Topology.parse(config.network, data.image_shape, len(data.class_names)).layers()
     placement = Placement.on(found, sum(layer.size for layer in layers))

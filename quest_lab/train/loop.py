@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from quest_lab.errors import BadInput, DeviceError, Interrupted
+from quest_lab.errors import BadInput, DeviceError, Interrupted, LimitExceeded
 from quest_lab.layers import FP32
 from quest_lab.schedule import Header, ScheduleWriter, stage_of
 from quest_lab.train.checkpoint import Checkpoint
@@ -58,10 +58,10 @@ def train(
     saved and measured are those that the cells were last read to hold, the schedule has those that were asked for.
     The same config, torch build and machine give the same files, also when killed and resumed from a
     checkpoint (CPU); in the loop all weights are then written and read again, and the cells' noise goes its own way.
-    Stopped (Interrupted, and DeviceError of the cells), the files are closed as they stand, a checkpoint is left
-    and the exception goes on. Under `torchrun` every process calls this and the first one writes. Raises BadInput:
-    existing outputs, missing data, a checkpoint of another run, cells for an FP32 network or for several
-    processes; Diverged.
+    Stopped (Interrupted; DeviceError and LimitExceeded of the cells), the files are closed as they stand, a
+    checkpoint is left and the exception goes on. Under `torchrun` every process calls this and the first one
+    writes. Raises BadInput: existing outputs, missing data, a checkpoint of another run, cells for an FP32 network
+    or for several processes; Diverged.
     """
     resume = checkpoints is not None and checkpoints.resume
     saved = Checkpoint.load(checkpoints.path) if checkpoints is not None and resume else None
@@ -80,7 +80,7 @@ def train(
             job = _Job(run, writer, checkpoints, progress, stop, on_epoch, cells)
             try:
                 job.run_all()
-            except (Interrupted, DeviceError):
+            except (Interrupted, DeviceError, LimitExceeded):
                 job.save_checkpoint()
                 _save(run, weights, overwrite=True)
                 raise

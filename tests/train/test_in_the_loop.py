@@ -13,7 +13,7 @@ import pytest
 from quest_lab import open_bench, open_run
 from quest_lab.characterization import Characterization
 from quest_lab.clock import VirtualClock
-from quest_lab.errors import BadInput, DeviceError, Interrupted
+from quest_lab.errors import BadInput, DeviceError, Interrupted, LimitExceeded
 from quest_lab.layers import Levels
 from quest_lab.network import Network
 from quest_lab.placement import Placement
@@ -154,7 +154,9 @@ class _Until:
             raise self.error
 
 
-@pytest.mark.parametrize("error", [Interrupted("stopped"), DeviceError("broken")], ids=["stopped", "broken"])
+@pytest.mark.parametrize(
+    "error", [Interrupted("stopped"), DeviceError("broken"), LimitExceeded("budget")], ids=repr
+)
 def test_cut_off_within_a_write_it_goes_on(
     error: Exception, quiet: tuple[Session, Characterization], in_software: TrainResult, tmp_path: Path
 ) -> None:
