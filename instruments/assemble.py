@@ -178,7 +178,7 @@ def _magnet(bench: Bench, instruments: Instruments, clock: Clock) -> KepcoMagnet
 
 def _capabilities(bench: Bench, chip_id: str) -> Capabilities:
     """What the bench can do for any sound cell: volts at the cell after the divider of its least resistance."""
-    limits, field_t = bench.limits, bench.highest_field_t()
+    limits, field_t, crossbar = bench.limits, bench.highest_field_t(), bench.topology.crossbar()
     return Capabilities(
         chip_id=chip_id,
         cells=bench.cells,
@@ -191,6 +191,7 @@ def _capabilities(bench: Bench, chip_id: str) -> Capabilities:
         set_width_s=bench.chip.set_width_s,
         set_amplitude_v=Range(*bench.chip.set_amplitude_v),
         topology=bench.topology.kind,
+        lines=None if crossbar is None else (crossbar.rows, crossbar.columns),
         field_t=Range(-field_t, field_t) if field_t else None,
         reads_in_field=bool(field_t),
     )

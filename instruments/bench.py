@@ -21,7 +21,7 @@ from quest_lab.device import (
     as_cells,
     check_whole_domains,
 )
-from quest_lab.errors import DeviceError, LimitExceeded
+from quest_lab.errors import DeviceError, LimitExceeded, UnsoundRead
 from quest_lab.instruments.access import all_off
 from quest_lab.instruments.roles import CellAccess, FieldSource, PulseReadAccess
 
@@ -81,6 +81,8 @@ class BenchDevice:
         for cell in cells:
             try:
                 ohms.append(self._read(int(cell), at))
+            except UnsoundRead as error:
+                raise UnsoundRead(str(error), ohm=error.ohm, partial=_reading(cells, ohms, at)) from error
             except DeviceError as error:
                 raise DeviceError(str(error), partial=_reading(cells, ohms, at)) from error
         return _reading(cells, ohms, at)
@@ -155,12 +157,13 @@ class BenchDevice:
         return self._sound(cell, self._access.read(cell, at))
 
     def _sound(self, cell: int, ohm: float) -> float:
-        """`ohm`, remembered for the cell's next pulse. Raises DeviceError if no sound cell has so much."""
+        """`ohm`, remembered for the cell's next pulse. Raises UnsoundRead if no sound cell has so much."""
         low, high = self._sound_ohm.low, self._sound_ohm.high
         if not low <= ohm <= high:
-            raise DeviceError(
+            raise UnsoundRead(
                 f"meter: read: cell {cell} has {ohm:.5g} ohm, a sound one {low:g} to {high:g} ohm "
-                "(chip.resistance): shorted, open or wired elsewhere?"
+                "(chip.resistance): shorted, open or wired elsewhere?",
+                ohm=ohm,
             )
         self._resistance_ohm[cell] = ohm
         return ohm

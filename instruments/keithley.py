@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from quest_lab.device import ReadPulse
-from quest_lab.errors import DeviceError, LimitExceeded
+from quest_lab.errors import LimitExceeded, UnsoundRead
 
 NPLC_LOW, NPLC_HIGH = 0.01, 10.0  # of 2400 (datasheet) and 2450 (manual)
 OVERFLOW = 9.9e37
@@ -26,8 +26,13 @@ def power_line_cycles(name: str, at: ReadPulse, *, limit_v: float, line_hz: floa
 
 
 def resistance_ohm(name: str, volts: float, ampere: float, *, limit_a: float) -> float:
-    """Volts over ampere. Raises DeviceError where that is no resistance."""
+    """Volts over ampere. Raises UnsoundRead where that is no resistance."""
     ohm = volts / ampere if ampere else math.inf
     if abs(ampere) >= OVERFLOW or abs(ampere) < RESOLVED * limit_a or not ohm > 0.0:
-        raise DeviceError(f"{name}: read: {volts} V, {ampere} A is no resistance: cell open?")
+        raise UnsoundRead(f"{name}: read: {volts} V, {ampere} A is no resistance: cell open?", ohm=math.inf)
     return ohm
+
+
+def in_compliance(name: str, limit_a: float) -> UnsoundRead:
+    """The error of a read whose current the meter limited."""
+    return UnsoundRead(f"{name}: read: in compliance at {limit_a} A: cell shorted?", ohm=0.0)

@@ -11,7 +11,7 @@ from pymeasure.instruments.keithley import Keithley2400
 
 from quest_lab.device import ReadPulse
 from quest_lab.errors import DeviceError
-from quest_lab.instruments.keithley import power_line_cycles, resistance_ohm
+from quest_lab.instruments.keithley import in_compliance, power_line_cycles, resistance_ohm
 from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
@@ -64,7 +64,7 @@ class SourceMeter2400:
         except ValueError:
             raise DeviceError(f"2400: read: unreadable reply {reply!r}") from None
         if int(status) & IN_COMPLIANCE:
-            raise DeviceError(f"2400: read: in compliance at {self._limit_a} A: cell shorted?")
+            raise in_compliance("2400", self._limit_a)
         return resistance_ohm("2400", volts, ampere, limit_a=self._limit_a)
 
     def read_back(self) -> list[Setting]:

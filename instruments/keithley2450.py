@@ -15,7 +15,7 @@ from pymeasure.instruments.keithley import Keithley2450
 from quest_lab.datasheets import KEITHLEY2450
 from quest_lab.device import ReadPulse
 from quest_lab.errors import DeviceError, LimitExceeded
-from quest_lab.instruments.keithley import OVERFLOW, power_line_cycles, resistance_ohm
+from quest_lab.instruments.keithley import OVERFLOW, in_compliance, power_line_cycles, resistance_ohm
 from quest_lab.instruments.roles import Setting
 from quest_lab.instruments.visa import Line
 
@@ -138,7 +138,7 @@ class SourceMeter2450:
     def _ohm(self, sourced_v: float, ampere: float, asked_v: float) -> float:
         """From the sourced volts read back: in compliance they are less than asked for."""
         if abs(ampere) < OVERFLOW and abs(ampere) >= 0.99 * self._limit_a:
-            raise DeviceError(f"2450: read: in compliance at {self._limit_a} A: cell shorted?")
+            raise in_compliance("2450", self._limit_a)
         if abs(sourced_v - asked_v) > 0.05 * abs(asked_v):
             raise DeviceError(f"2450: read: {sourced_v} V sourced, not {asked_v} V")
         return resistance_ohm("2450", sourced_v, ampere, limit_a=self._limit_a)

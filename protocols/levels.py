@@ -26,6 +26,9 @@ from quest_lab.separation import Separation, separate
 from quest_lab.session import Session
 
 _LEAST_NOISE = 1e-4  # of the way from R0 to the top: a meter's last digit can hide all noise
+_FEW_CELLS = (
+    12  # so few would show nothing if each counted once; what can be told apart is judged by cell anyway
+)
 _ROUNDS = 10  # of more landings
 _LANDINGS = 2  # on each level in doubt in a round
 _READS = 4  # of one landing
@@ -71,7 +74,8 @@ def find_separable(
     seen, stay = _stays(stairs, sample)
     floor = float(np.sqrt(np.median(seen.v)))
     repeats = stairs.ohm.shape[0]
-    centres = find_levels(seen.x, max(floor, _LEAST_NOISE), per_cell=repeats)
+    together = repeats if sample.cells.size > _FEW_CELLS else 1
+    centres = find_levels(seen.x, max(floor, _LEAST_NOISE), per_cell=together)
     if centres.size < 2:
         raise BadInput(
             f"sample: {sample.cells.size} cells with {repeats} repeats show no two states apart: want "

@@ -1,4 +1,4 @@
-"""What changed between two characterisations of a chip, each change beside its standard error.
+"""What changed between two characterisations of a chip or two measurements, each change beside its standard error.
 
 Cells are the independent units: the error of a mean over n sampled cells is its spread over sqrt(n), and two
 measurements are taken as independent, so that a change within a few sigma is none.
@@ -6,13 +6,14 @@ measurements are taken as independent, so that a change within a few sigma is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Floats
+from quest_lab.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,13 @@ def changes(a: Characterization, b: Characterization) -> list[Change]:
     if a.states != b.states:
         return [Change("states", "", (a.states, b.states), np.nan)]
     return [*_levels(a, b), *_separations(a, b), *_sets(a, b), *_transitions(a, b), *_energies(a, b)]
+
+
+def changes_of_findings(a: Sequence[Finding], b: Sequence[Finding]) -> list[Change]:
+    """What both measurements found, by name; the error of each from its interval."""
+    after = {finding.what: finding for finding in b}
+    both = [(finding, after[finding.what]) for finding in a if finding.what in after]
+    return [_of_means(f.what, f.unit, f.value, g.value, f.error, g.error) for f, g in both]
 
 
 def _levels(a: Characterization, b: Characterization) -> Iterator[Change]:

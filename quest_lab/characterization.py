@@ -139,7 +139,7 @@ class Characterization:
         return np.divide(landed, total, out=np.full(total.shape, np.nan), where=total > 0)
 
     def rare_moves(self) -> list[tuple[int, int]]:
-        """Upward moves (from, to) whose direct pulse was seen too rarely for a policy to use it."""
+        """Upward moves and resets (from, to) whose pulse was seen too rarely for a policy to use it."""
         return rare_moves(self.counts)
 
     def edges(self) -> list[tuple[int, int, int]]:
@@ -222,9 +222,11 @@ def attempt_step(set_v: Floats, spread_v: float) -> float:
 
 
 def rare_moves(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """(from, to), from < to, whose pulse at the middle attempt was seen less than MIN_EVIDENCE times."""
+    """(from, to) seen less than MIN_EVIDENCE times: upward pulses at the middle attempt, and resets (to 0)."""
     seen = counts[:, counts.shape[1] // 2].sum(axis=(1, 3))
-    pairs = [(start, op) for op in range(counts.shape[0]) for start in range(op)]
+    seen[0] = counts[0].sum(axis=(0, 1, 3))  # a reset knows no attempts
+    states = range(counts.shape[0])
+    pairs = [(start, op) for op in states for start in states if start < op or (op == 0 and start)]
     return [(start, op) for start, op in pairs if seen[op, start] < MIN_EVIDENCE]
 
 

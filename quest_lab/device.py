@@ -99,7 +99,8 @@ class Capabilities:
     `domain` gives each cell the index of the group that one array-scope reset reaches, shape (cells,);
     None means that all cells form one domain. `reset` is the operation that brings any state back to R0: a
     field, or for bipolar cells a pulse of the other polarity. `set_amplitude_v` reaches from below the first
-    state's threshold to above the last one's at `set_width_s`: what a staircase covers. `reads_in_field` says
+    state's threshold to above the last one's at `set_width_s`: what a staircase covers. `lines` are the word and
+    bit lines of a passive crossbar, whose cells are counted row by row. `reads_in_field` says
     whether a field pulse may be `read_on_top`.
     """
 
@@ -114,6 +115,7 @@ class Capabilities:
     set_width_s: float
     set_amplitude_v: Range = Range(0.35, 0.85)
     topology: str = "isolated"
+    lines: tuple[int, int] | None = None
     field_t: Range | None = None
     reads_in_field: bool = False
     domain: NDArray[np.int32] | None = field(default=None, compare=False)

@@ -53,3 +53,14 @@ class DeviceError(QuestLabError):
         self.delivered: Cells = empty if delivered is None else delivered
         self.ambiguous: Cells = empty if ambiguous is None else ambiguous
         self.partial = partial
+
+
+class UnsoundRead(DeviceError):
+    """A read gave `ohm` (0: too little to tell, infinite: too much), which no sound cell has.
+
+    It is of the cell after those of `partial`.
+    """
+
+    def __init__(self, message: str, *, ohm: float, partial: Reading | None = None) -> None:
+        super().__init__(message, partial=partial)
+        self.ohm = ohm

@@ -16,7 +16,8 @@ from quest_lab.device import Floats
 
 _MAX_LEVELS = 16
 _MOST_OBSERVATIONS = 3000  # more change no centre, only the time
-_PATIENCE = 3  # numbers of levels to try beyond the best, once there is more than one
+_PATIENCE = 3  # numbers of levels to try beyond the best
+_FEW = 600  # observations; among so few, several levels may have to be split at once to be worth it
 _CUT = 12.0  # squared standard errors that two stays must differ by
 
 
@@ -77,7 +78,7 @@ def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS, per
     best_bic, best = np.inf, np.array([x.mean()])
     last_fit: list[Floats] = []
     for n in range(1, min(most, x.size // 5) + 1):
-        if best.size > 1 and n > best.size + _PATIENCE:
+        if x.size > _FEW and n > best.size + _PATIENCE:
             break
         starts = (_by_gaps(x, n), np.linspace(x[0], x[-1], n), _split(*last_fit)) if n > 1 else (best,)
         fits = [_fit(x, start, floor) for start in starts]

@@ -50,6 +50,7 @@ class SimulatedChip:
             reads_in_field=isinstance(model.reset, FieldPulse),
             simulated=True,
             topology="passive" if isinstance(array, PassiveCells) else "isolated",
+            lines=(array.crossbar.rows, array.crossbar.columns) if isinstance(array, PassiveCells) else None,
         )
 
     @property

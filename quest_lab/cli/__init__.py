@@ -58,6 +58,18 @@ class ObjectiveName(StrEnum):
     PULSES = "pulses"
 
 
+class MeasurementName(StrEnum):
+    """The measurements of `measure`."""
+
+    YIELD = "yield"
+    ENDURANCE = "endurance"
+    RETENTION = "retention"
+    FIELD_LOOP = "field-loop"
+    DISTURB = "disturb"
+    WIDTH = "width"
+    HALF_SELECT = "half-select"
+
+
 class StageName(StrEnum):
     """QUEST's stages of the first epoch."""
 
@@ -228,6 +240,52 @@ def characterize_command(
     run(
         device=device,
         out=out,
+        cells=cells,
+        sample=sample,
+        chip=chip,
+        seed=seed,
+        overwrite=overwrite,
+        options=BenchOptions(hardware, log_wire or None, recover, dry_run),
+    )
+
+
+@command("measure", "endurance lab-ageing --out endurance.h5 --cells 256 --set cycles=1e4")
+def measure_command(
+    kind: Annotated[MeasurementName, typer.Argument(help="What to measure.")],
+    device: Device,
+    out: RunOut,
+    words: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting of the measurement, SI units, as often as needed; a wrong name lists them.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    cells: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cells of a simulated chip; of a bench's twin, at most those wired."),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Cells to measure, evenly spread; default by kind.")
+    ] = None,
+    chip: Chip = None,
+    seed: ChipSeed = None,
+    hardware: Hardware = False,
+    log_wire: LogWire = False,
+    recover: Recover = False,
+    dry_run: DryRun = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure one property of a chip: yield, endurance, retention, R-H loop, disturb, widths, half-select."""
+    from quest_lab.cli.common import BenchOptions
+    from quest_lab.cli.measure import run
+
+    run(
+        kind=kind.value,
+        device=device,
+        out=out,
+        words=words or (),
         cells=cells,
         sample=sample,
         chip=chip,

@@ -135,6 +135,11 @@ def energy(joule: float) -> str:
     return "0 J" if joule == 0 else f"{joule:.3g} J"
 
 
+def quantity(value: float, unit: str) -> str:
+    """A number with its unit, energies with a prefix."""
+    return energy(value) if unit == "J" else f"{value:.5g} {unit}".rstrip()
+
+
 def percent(share: float) -> str:
     """A share as per cent with two digits."""
     return f"{100 * share:.2f} %"

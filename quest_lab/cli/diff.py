@@ -1,4 +1,4 @@
-"""`quest-lab diff`: do two runs tell the same story, and what changed between two characterisations."""
+"""`quest-lab diff`: do two runs tell the same story, and what changed between two characterisations or measurements."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from quest_lab.changes import Change, changes
+from quest_lab.changes import Change, changes, changes_of_findings
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import NAME, load_characterization
-from quest_lab.cli.common import energy, print_table
+from quest_lab.cli.common import print_table, quantity
 from quest_lab.diff import (
     AGREEMENT_SIGMAS,
     TABLES,
@@ -22,6 +22,8 @@ from quest_lab.diff import (
     first_table_difference,
 )
 from quest_lab.errors import BadInput
+from quest_lab.findings import NAME as FINDINGS
+from quest_lab.findings import load_findings
 from quest_lab.runfile import Run, open_run
 
 DIFFERENT = 1
@@ -35,13 +37,32 @@ def run(*, paths: tuple[Path, Path], characterization: Path | None, events: bool
         first, second = (stack.enter_context(open_run(path)) for path in paths)
         runs = first, second
         check_comparable(runs)
-        equal, verdict = _tables(runs) if events else _parity(runs, characterization)
+        if FINDINGS in first.results and FINDINGS in second.results and not events:
+            equal, verdict = _findings(runs)
+        else:
+            equal, verdict = _tables(runs) if events else _parity(runs, characterization)
         print_origins(runs)
         if NAME in first.results and NAME in second.results:
             print_changes(load_characterization(first.path), load_characterization(second.path))
     print(verdict)
     if not equal:
         raise SystemExit(DIFFERENT)
+
+
+def _findings(runs: tuple[Run, Run]) -> tuple[bool, str]:
+    """Two measurements are equal where no finding has changed beyond _SHOWN standard errors."""
+    a, b = (load_findings(run.path) for run in runs)
+    found = changes_of_findings(a, b)
+    rows = [(c.what, *(quantity(v, c.unit) for v in c.values), _relative(c), _sigmas(c)) for c in found]
+    note = (
+        "sigma: standard error of the difference, from the 95 % intervals. Not compared, as only one run has it: "
+        + (", ".join(sorted({f.what for f in a} ^ {f.what for f in b})) or "nothing")
+        + "."
+    )
+    print_table(f"{runs[0].kind}: two runs", ("", *_names(runs), "change", "in sigma"), rows, note=note)
+    changed = sum(abs(c.sigmas) > _SHOWN for c in found)
+    word = "different" if changed else "equal"
+    return not changed, f"{word}: {changed} of {len(found)} quantities changed beyond {_SHOWN:g} sigma"
 
 
 def _parity(runs: tuple[Run, Run], given: Path | None) -> tuple[bool, str]:
@@ -135,7 +156,7 @@ def print_changes(a: Characterization, b: Characterization) -> None:
     if not any(c.sigmas for c in found):  # NaN, a change of unknown error, is a change
         print(f"the characterisations found the same: {len(found)} quantities")
         return
-    rows = [(c.what, *(_quantity(v, c.unit) for v in c.values), _relative(c), _sigmas(c)) for c in found]
+    rows = [(c.what, *(quantity(v, c.unit) for v in c.values), _relative(c), _sigmas(c)) for c in found]
     note = (
         "sigma: standard error of the difference, as if the two had measured different cells (of one chip's cells the "
         f"true one is smaller). Changes beyond {_SHOWN:g} sigma: {sum(abs(c.sigmas) > _SHOWN for c in found)} of "
@@ -144,10 +165,6 @@ def print_changes(a: Characterization, b: Characterization) -> None:
     print_table(
         "What the characterisations found", ("", "run 1", "run 2", "change", "in sigma"), rows, note=note
     )
-
-
-def _quantity(value: float, unit: str) -> str:
-    return energy(value) if unit == "J" else f"{value:.5g} {unit}".rstrip()
 
 
 def _relative(change: Change) -> str:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from quest_lab import __version__
 from quest_lab.errors import BadInput
+from quest_lab.protocols.measurements import MEASUREMENTS
 from quest_lab.report import (
     cells,
     looped,
+    measured,
     patterns,
     replayed,
     sources,
@@ -34,6 +36,7 @@ _ASSUMED = (
 )
 _MAKERS: dict[str, Callable[[Source, Files], Section]] = {
     sources.CHARACTERIZATION: cells.section,
+    **dict.fromkeys(MEASUREMENTS, measured.section),
     sources.SCHEDULE: training.section,
     sources.TRAINING: trained.section,
     sources.IN_THE_LOOP: looped.section,
@@ -53,9 +56,9 @@ def make_report(
 ) -> Path:
     """Write report.html and a PNG of each figure into `out_dir`; returns the page.
 
-    `files`: run files (characterization, training, energy, replay, validation), schedules and weights, any mix. With
-    `overwrite` the pictures of an earlier report in that folder are removed. Raises BadInput for a file that
-    is none of these, or when a report is there already; then nothing is written.
+    `files`: run files (characterization, measurements, training, energy, replay, validation), schedules and
+    weights, any mix. With `overwrite` the pictures of an earlier report in that folder are removed. Raises BadInput
+    for a file that is none of these, or when a report is there already; then nothing is written.
     """
     out = Path(out_dir)
     _check_folder(out, overwrite)

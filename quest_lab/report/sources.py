@@ -12,6 +12,7 @@ import h5py
 
 from quest_lab.errors import BadInput
 from quest_lab.network import Network
+from quest_lab.protocols.measurements import MEASUREMENTS
 from quest_lab.runfile import open_run
 from quest_lab.runwriter import part_of
 from quest_lab.schedule import Schedule
@@ -21,6 +22,7 @@ TRAINING, ENERGY, REPLAY, VALIDATION = "training", "energy", "replay", "validati
 IN_THE_LOOP = "in-the-loop"
 KINDS = (
     CHARACTERIZATION,
+    *MEASUREMENTS,
     SCHEDULE,
     TRAINING,
     IN_THE_LOOP,

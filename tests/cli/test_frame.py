@@ -21,6 +21,7 @@ HEAVY = ("torch", "pandas", "matplotlib", "pymeasure", "pyvisa", "numba")
 COMMANDS = (
     "demo",
     "characterize",
+    "measure",
     "energy",
     "train",
     "replay",

@@ -16,6 +16,7 @@ from quest_lab.device import Scope, VoltagePulse
 from quest_lab.policy import WriteModel, solve
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.replay import replay
+from quest_lab.ranking import single_cell_cost
 from quest_lab.schedule import Schedule, synthesize
 from quest_lab.session import Session, open_bench
 from quest_lab.sim.chip import SimulatedChip
@@ -27,16 +28,17 @@ CELLS = 96
 ALL = np.arange(CELLS)
 
 
-def session_on(sites: int) -> tuple[Session, DomainWallArray]:
+def session_on(sites: int, cells: int = CELLS) -> tuple[Session, DomainWallArray]:
     clock = VirtualClock()
-    array = DomainWallArray(DomainWall(sites=sites), CELLS, seed=5)
+    array = DomainWallArray(DomainWall(sites=sites), cells, seed=5)
     return Session(SimulatedChip(array, clock), clock, seed=5), array
 
 
 @cache
-def characterized(sites: int) -> Characterization:
-    session, array = session_on(sites)
-    found, _ = characterize(session, ALL, ALL, CharacterizeSettings(confidence=0.05))
+def characterized(sites: int, cells: int = CELLS) -> Characterization:
+    session, array = session_on(sites, cells)
+    everyone = np.arange(cells)
+    found, _ = characterize(session, everyone, everyone, CharacterizeSettings(confidence=0.05))
     array.close()
     return found
 
@@ -57,6 +59,11 @@ def test_set_amplitudes_lie_on_their_plateaus(sites: int) -> None:
     assert np.all(found.set_v > limits)
     assert np.all(found.set_v[:-1] < limits[1:])
     assert np.nanmin(found.set_probability()[1:, 0]) > 0.98
+
+
+def test_every_state_empties_by_one_reset() -> None:
+    """Many cells are confident after one cycle of trials, whose resets are all from the top: one more follows."""
+    assert single_cell_cost(characterized(3, 512)).pulses[1:, 0] == pytest.approx(1.0)
 
 
 def test_a_reset_always_lands_and_spends_what_a_pulse_spends() -> None:
