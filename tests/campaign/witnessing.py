@@ -111,7 +111,8 @@ def problems(witness: Witness, path: Path, told: str, *, passing: bool) -> list[
         found.append(f"names no device and step: {told}")
     if not told.startswith(ENDS):
         found.append(f"an error of no kind that a user should see: {told}")
-    if AFTERWARDS in told and (passing or "DeviceError(" not in told.partition(AFTERWARDS)[2]):
+    after = told.partition(AFTERWARDS)[2]
+    if after and (passing or not after.startswith(("DeviceError(", "UnsoundRead("))):
         found.append(f"not usable afterwards: {told}")
     try:
         with open_run(path) as run:
