@@ -89,7 +89,7 @@ def _same(a: TrainResult, b: TrainResult) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
-@pytest.mark.parametrize("at", [7, 10])  # between checkpoints, at the end of an epoch
+@pytest.mark.parametrize("at", [7, 10, 25])  # between checkpoints, at the end of an epoch, in the last one
 def test_killed_and_resumed_it_goes_on_bit_for_bit(tmp_path: Path, undisturbed: TrainResult, at: int) -> None:
     words = [sys.executable, "-c", KILLED, str(tmp_path), str(at), json.dumps(asdict(TINY))]
     assert subprocess.run(words, check=False, timeout=120).returncode == -signal.SIGKILL
