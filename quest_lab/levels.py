@@ -108,16 +108,16 @@ def _fit(x: Floats, start: Floats, floor: float) -> tuple[Floats, Floats, Floats
     mean, weight = start.copy(), np.full(n, 1.0 / n)
     std = np.full(n, max(float(np.ptp(x)) / (4 * n), floor))
     last = -np.inf
-    for _ in range(200):
-        z = (x[:, None] - mean) / std
-        joint = np.log(weight) - 0.5 * z**2 - np.log(std * np.sqrt(2 * np.pi))
-        highest = joint.max(axis=1)
-        share = np.exp(joint - highest[:, None])
-        likelihood = share.sum(axis=1)
-        share /= likelihood[:, None]
-        mass = share.sum(axis=0) + 1e-9
-        weight, mean = mass / mass.sum(), (share * x[:, None]).sum(axis=0) / mass
-        std = np.maximum(np.sqrt((share * (x[:, None] - mean) ** 2).sum(axis=0) / mass), floor)
+    for _ in range(200):  # by rows of one component each: numpy is quickest along what is long
+        z = (x - mean[:, None]) / std[:, None]
+        joint = np.log(weight / (std * np.sqrt(2 * np.pi)))[:, None] - 0.5 * z**2
+        highest = joint.max(axis=0)
+        share = np.exp(joint - highest)
+        likelihood = share.sum(axis=0)
+        share /= likelihood
+        mass = share.sum(axis=1) + 1e-9
+        weight, mean = mass / mass.sum(), share @ x / mass
+        std = np.maximum(np.sqrt((share * (x - mean[:, None]) ** 2).sum(axis=1) / mass), floor)
         total = float((highest + np.log(likelihood)).sum())
         if total - last < 1e-6 * abs(total):
             break
