@@ -107,17 +107,20 @@ def _fit(x: Floats, start: Floats, floor: float) -> tuple[Floats, Floats, Floats
     n = start.size
     mean, weight = start.copy(), np.full(n, 1.0 / n)
     std = np.full(n, max(float(np.ptp(x)) / (4 * n), floor))
+    powers = np.stack([np.ones(x.size), x, x**2])
     last = -np.inf
-    for _ in range(200):  # by rows of one component each: numpy is quickest along what is long
-        z = (x - mean[:, None]) / std[:, None]
-        joint = np.log(weight / (std * np.sqrt(2 * np.pi)))[:, None] - 0.5 * z**2
+    for _ in range(200):
+        narrow = std**-2.0
+        height = np.log(weight / (std * np.sqrt(2 * np.pi))) - 0.5 * narrow * mean**2
+        joint = np.stack([height, narrow * mean, -0.5 * narrow], axis=1) @ powers  # ln of the normal densities
         highest = joint.max(axis=0)
         share = np.exp(joint - highest)
         likelihood = share.sum(axis=0)
-        share /= likelihood
-        mass = share.sum(axis=1) + 1e-9
-        weight, mean = mass / mass.sum(), share @ x / mass
-        std = np.maximum(np.sqrt((share * (x - mean[:, None]) ** 2).sum(axis=1) / mass), floor)
+        count, first, second = (share @ (powers / likelihood).T).T  # moments of what each component holds
+        mass = count + 1e-9
+        weight, mean = mass / mass.sum(), first / mass
+        square = (second - 2 * mean * first + mean**2 * count) / mass
+        std = np.maximum(np.sqrt(np.maximum(square, 0.0)), floor)
         total = float((highest + np.log(likelihood)).sum())
         if total - last < 1e-6 * abs(total):
             break
