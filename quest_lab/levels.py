@@ -112,7 +112,7 @@ def _fit(x: Floats, start: Floats, floor: float) -> tuple[Floats, Floats, Floats
     for _ in range(200):
         narrow = std**-2.0
         height = np.log(weight / (std * np.sqrt(2 * np.pi))) - 0.5 * narrow * mean**2
-        joint = np.stack([height, narrow * mean, -0.5 * narrow], axis=1) @ powers  # ln of the normal densities
+        joint = np.stack([height, narrow * mean, -0.5 * narrow], axis=1) @ powers  # ln w N(x; mean, std^2)
         highest = joint.max(axis=0)
         share = np.exp(joint - highest)
         likelihood = share.sum(axis=0)
