@@ -45,6 +45,13 @@ NOISE_FREE = {
 }
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than processors: some tests wait for other programs, and another test runs meanwhile."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (usable or 1) + 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_pause_after_closing() -> Iterator[None]:
     """pyserial sleeps 0.3 s after it has closed a socket, for servers that are slow to listen again; ours is not."""
