@@ -13,10 +13,10 @@ from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from quest_lab.device import Cells, Floats, Range, ReadPulse, Scope, VoltagePulse, whole_domains
 from quest_lab.errors import DeviceError, LimitExceeded, UnsoundRead
+from quest_lab.estimates import chi_squared
 from quest_lab.findings import Finding
 from quest_lab.protocols.trials import reset_cells
 from quest_lab.schema import Result
@@ -96,7 +96,7 @@ def read_noise(ohm: Floats) -> float:
     if not known.size or freedom < 1:
         return 0.0
     relative = np.median(known.var(axis=0, ddof=1) / known.mean(axis=0) ** 2)
-    return float(np.sqrt(relative * freedom / chi2.median(freedom)))
+    return float(np.sqrt(relative * freedom / chi_squared(freedom, 0.5)))
 
 
 def moved(ohm: Floats, reference: Floats, noise: float, reads: int) -> NDArray[np.bool_]:

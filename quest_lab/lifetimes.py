@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from quest_lab.device import Floats
 from quest_lab.findings import Finding
@@ -91,6 +90,7 @@ def _fit(
     """`survival(p)` of two parameters: `first(p[0])` and exp(p[1])."""
     if lives.failures < LEAST_FAILURES:
         return None
+    from scipy.optimize import minimize  # half a second: only who fits pays for it
 
     def loss(p: Floats) -> float:
         s = survival(p)
