@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from serial.urlhandler import protocol_socket
 
 from quest_lab.benches import control, site_of
 from quest_lab.benchfile import BenchFile, parse_bench
@@ -50,14 +48,6 @@ def pytest_xdist_auto_num_workers() -> int:
     """One worker more than processors: some tests wait for other programs, and another test runs meanwhile."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (usable or 1) + 1
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_pause_after_closing() -> Iterator[None]:
-    """pyserial sleeps 0.3 s after it has closed a socket, for servers that are slow to listen again; ours is not."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocol_socket, "time", SimpleNamespace(sleep=lambda _seconds: None))
-        yield
 
 
 @pytest.fixture(scope="session")
