@@ -105,7 +105,7 @@ class Measure:
         accuracy = [ideal.accuracy(d.test_images, d.test_labels)]
         for closed in (False, True):
             done = program_decoded(session, ideal, found, pattern, closed_loop=closed)
-            held = ideal.with_levels(done.levels)
+            held = ideal.with_levels(done.levels())
             accuracy.append(held.accuracy(d.test_images, d.test_labels))
         cells = ChipWeights(session, found, Placement.on(found, self.weights), bits)
         trained = self.train(bits, seed, "loop", cells)
