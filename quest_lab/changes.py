@@ -1,7 +1,7 @@
 """What changed between two characterisations of a chip or two measurements, each change beside its standard error.
 
-Cells are the independent units: the error of a mean over n sampled cells is its spread over sqrt(n), and two
-measurements are taken as independent, so that a change within a few sigma is none.
+Errors are those of the stated 95 % intervals, in which cells are the independent units; two measurements are taken as
+independent, so that a change within a few sigma is none.
 """
 
 from __future__ import annotations
@@ -10,10 +10,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from quest_lab.characterization import Characterization
-from quest_lab.device import Floats
+from quest_lab.estimates import Estimate, Z
 from quest_lab.findings import Finding
+
+_OF_CHIP = {  # estimates of the whole chip: what they are called, unit
+    "r0_ohm": ("R0", "ohm"),
+    "r0_spread_ohm": ("spread of R0 over cells", "ohm"),
+    "swing": ("top/R0 - 1", ""),
+    "swing_spread": ("spread of top/R0 - 1 over cells", ""),
+    "read_noise": ("read noise", ""),
+}
+_OF_STATES = {  # those with one entry a state; positions and residuals count from R0
+    "level_ratio": "R/R0 of",
+    "level_mean": "position of",
+    "level_std": "spread of a read of",
+    "repeat_std": "landing residual of",
+}
+_FROM_R0 = ("level_mean", "repeat_std")
+_OF_SETS = {  # those with one entry a set operation
+    "threshold_mean_v": "threshold of",
+    "threshold_cells_v": "spread over cells of the threshold of",
+    "threshold_cycles_v": "spread over pulses of the threshold of",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,96 +56,88 @@ class Change:
 
 
 def changes(a: Characterization, b: Characterization) -> list[Change]:
-    """Levels, separations, set operations, transition counts, energies; of other states only their number."""
+    """All that both state with an interval, and the set amplitudes; of other states only their number."""
     if a.states != b.states:
         return [Change("states", "", (a.states, b.states), np.nan)]
-    return [*_levels(a, b), *_separations(a, b), *_sets(a, b), *_transitions(a, b), *_energies(a, b)]
+    return [*_of_chip(a, b), *_of_states(a, b), *_separations(a, b), *_of_sets(a, b), *_of_trials(a, b)]
 
 
 def changes_of_findings(a: Sequence[Finding], b: Sequence[Finding]) -> list[Change]:
     """What both measurements found, by name; the error of each from its interval."""
     after = {finding.what: finding for finding in b}
     both = [(finding, after[finding.what]) for finding in a if finding.what in after]
-    return [_of_means(f.what, f.unit, f.value, g.value, f.error, g.error) for f, g in both]
+    return [_between(f.what, f.unit, f.value, g.value, f.error, g.error) for f, g in both]
 
 
-def _levels(a: Characterization, b: Characterization) -> Iterator[Change]:
-    """Resistance and position of each state."""
-    ohm = [_resistance_errors(found) for found in (a, b)]
-    position = [found.levels.std / np.sqrt(found.sample.size) for found in (a, b)]
-    for s in range(a.states):
-        yield _of_means(f"R{s}", "ohm", a.resistance_ohm[s], b.resistance_ohm[s], ohm[0][s], ohm[1][s])
-    for s in range(1, a.states):
-        means = a.levels.mean[s], b.levels.mean[s]
-        yield _of_means(f"position of R{s}", "", *means, position[0][s], position[1][s])
+def _of_chip(a: Characterization, b: Characterization) -> Iterator[Change]:
+    for name, (what, unit) in _OF_CHIP.items():
+        yield from _stated(a, b, name, what, unit, ())
 
 
-def _resistance_errors(found: Characterization) -> Floats:
-    """Standard error of each state's mean resistance: spread of R0 over cells, and of the position."""
-    mine = found.index_of(found.sample)
-    baseline, span = found.baseline_ohm[mine], found.top_ohm[mine] - found.baseline_ohm[mine]
-    spread = np.hypot(np.std(baseline, ddof=1), found.levels.std * np.mean(span))
-    return np.asarray(spread / np.sqrt(found.sample.size))
+def _of_states(a: Characterization, b: Characterization) -> Iterator[Change]:
+    for name, what in _OF_STATES.items():
+        for s in range(name in _FROM_R0, a.states):
+            yield from _stated(a, b, name, f"{what} R{s}", "", (s,))
 
 
 def _separations(a: Characterization, b: Characterization) -> Iterator[Change]:
-    """Distance of neighbours in standard deviations of single reads, d; its error as in Hedges & Olkin (1985),
-    Statistical Methods for Meta-Analysis, §5.E: sqrt(2/n + d²/4n)."""
+    """Decoding errors of neighbours as the z of which they are Phi(-z): its interval is nearly symmetric."""
+    both = [found.estimates.get("decoding_error") for found in (a, b)]
     for s in range(1, a.states):
-        d = [_separation(found, s) for found in (a, b)]
-        error = [np.sqrt((2 + x**2 / 4) / found.sample.size) for x, found in zip(d, (a, b), strict=True)]
-        yield _of_means(f"separation of R{s - 1} and R{s}", "sigma", d[0], d[1], error[0], error[1])
+        z = [
+            Estimate(*(-ndtri(end[s - 1]) for end in (e.value, e.high, e.low))) for e in both if e is not None
+        ]
+        if len(z) == 2:
+            yield _change(f"separation of R{s - 1} and R{s}", "sigma", *z)
 
 
-def _separation(found: Characterization, state: int) -> float:
-    mean, std = found.levels.mean[state - 1 : state + 1], found.levels.std[state - 1 : state + 1]
-    return float((mean[1] - mean[0]) / np.sqrt(np.mean(std**2)))
-
-
-def _sets(a: Characterization, b: Characterization) -> Iterator[Change]:
-    """Set amplitudes; error from the thresholds' spread over cells."""
+def _of_sets(a: Characterization, b: Characterization) -> Iterator[Change]:
+    """Thresholds; and set amplitudes, which follow the thresholds and are taken to be as uncertain."""
+    for name, what in _OF_SETS.items():
+        for s in range(1, a.states):
+            yield from _stated(a, b, name, f"{what} R{s}", "V", (s - 1,))
     for s in range(1, a.states):
-        errors = [_mean_error(found.threshold_v[:, s - 1]) for found in (a, b)]
-        yield _of_means(f"set pulse of R{s}", "V", a.set_v[s - 1], b.set_v[s - 1], errors[0], errors[1])
+        of_threshold = next(_stated(a, b, "threshold_mean_v", "", "V", (s - 1,)), None)
+        error = np.nan if of_threshold is None else of_threshold.error
+        yield Change(f"set pulse of R{s}", "V", (float(a.set_v[s - 1]), float(b.set_v[s - 1])), error)
 
 
-def _mean_error(values: Floats) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.std(known, ddof=1) / np.sqrt(known.size)) if known.size > 1 else np.nan
+def _of_trials(a: Characterization, b: Characterization) -> Iterator[Change]:
+    """Share of first tries of each set operation that landed, from the state where the two differ most; energies of
+    a reset, and of the other pulses from R0."""
+    for op in range(1, a.states):
+        tried = [
+            change
+            for start in range(op)
+            for change in _stated(a, b, "set_probability", f"set R{op} lands, from R{start}", "", (op, start))
+        ]
+        if tried:
+            yield max(tried, key=lambda change: abs(change.sigmas))
+    yield _between("energy, reset", "J", a.reset_energy_j, b.reset_energy_j, _reset_error(a), _reset_error(b))
+    for op in range(1, a.states):
+        yield from _stated(a, b, "pulse_energy_j", f"energy, set R{op} from R0", "J", (op, 0))
 
 
-def _transitions(a: Characterization, b: Characterization) -> Iterator[Change]:
-    """Share of first tries of each set operation that landed, from the state where the two differ most."""
-    for s in range(1, a.states):
-        every = [_landing(a, b, s, start) for start in range(s)]
-        known = [change for change in every if change is not None]
-        if known:
-            yield max(known, key=lambda change: abs(change.sigmas))
+def _reset_error(found: Characterization) -> float:
+    """A pulse spends V^2 t / R: its mean is taken to be as uncertain as that of R0."""
+    r0 = found.estimates.get("r0_ohm")
+    return np.nan if r0 is None else float(found.reset_energy_j * r0.half_width / Z / r0.value)
 
 
-def _landing(a: Characterization, b: Characterization, op: int, start: int) -> Change | None:
-    """Two shares compared with their pooled binomial error; None where one was never tried."""
-    tries = [found.counts[op, found.attempts // 2, 0, start] for found in (a, b)]
-    total, landed = np.array([t.sum() for t in tries]), np.array([t[op] for t in tries])
-    if not np.all(total):
-        return None
-    pooled = landed.sum() / total.sum()
-    error = float(np.sqrt(pooled * (1 - pooled) * np.sum(1 / total)))
-    share = landed / total
-    return Change(f"set R{op} lands, from R{start}", "", (float(share[0]), float(share[1])), error)
+def _stated(
+    a: Characterization, b: Characterization, name: str, what: str, unit: str, at: tuple[int, ...]
+) -> Iterator[Change]:
+    """One entry of an estimate, if both have it."""
+    one, other = a.estimates.get(name), b.estimates.get(name)
+    if one is not None and other is not None:
+        yield _change(what, unit, *(Estimate(e.value[at], e.low[at], e.high[at]) for e in (one, other)))
 
 
-def _energies(a: Characterization, b: Characterization) -> Iterator[Change]:
-    """Mean energy of each operation's pulse from R0 (of the reset: of the pulses given). A pulse spends V²t/R, so
-    its spread over cells is taken to be that of R0."""
-    baselines = [found.baseline_ohm[found.index_of(found.sample)] for found in (a, b)]
-    relative = [_mean_error(ohm) / float(ohm.mean()) for ohm in baselines]
-    pulses = [("reset", a.reset_energy_j, b.reset_energy_j)]
-    first = [found.energy_j[:, found.attempts // 2, 0] for found in (a, b)]
-    pulses += [(f"set R{s} from R0", first[0][s], first[1][s]) for s in range(1, a.states)]
-    for what, before, after in pulses:
-        yield _of_means(f"energy, {what}", "J", before, after, relative[0] * before, relative[1] * after)
+def _change(what: str, unit: str, a: Estimate, b: Estimate) -> Change:
+    return _between(
+        what, unit, float(a.value), float(b.value), float(a.half_width / Z), float(b.half_width / Z)
+    )
 
 
-def _of_means(what: str, unit: str, before: float, after: float, error_a: float, error_b: float) -> Change:
-    return Change(what, unit, (float(before), float(after)), float(np.hypot(error_a, error_b)))
+def _between(what: str, unit: str, before: float, after: float, error_a: float, error_b: float) -> Change:
+    return Change(what, unit, (before, after), float(np.hypot(error_a, error_b)))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from quest_lab import nexus, schema
 from quest_lab.errors import BadInput
+from quest_lab.run_tables import TABLES
 from quest_lab.runwriter import part_of
 from quest_lab.schema import Column, Status, Table
 from quest_lab.tables import whole_rows
@@ -59,7 +60,7 @@ class Run:
         self.seed = int(entry["seed"][()])
         self.settings: dict[str, Any] = json.loads(texts["settings"])
         self.provenance = nexus.read_texts(entry["provenance"])
-        self._tables = [t for t in schema.TABLES.values() if t.belongs_to(self.kind)]
+        self._tables = [t for t in TABLES.values() if t.belongs_to(self.kind)]
         for table in self._tables:
             _check_table(path, entry, table)
 
@@ -108,12 +109,12 @@ class Run:
 
     def rows(self, name: str) -> int:
         """Whole rows of a table without texts."""
-        return self._whole_rows(schema.TABLES[name])
+        return self._whole_rows(TABLES[name])
 
     def slice(self, name: str, first: int, stop: int) -> dict[str, NDArray[Any]]:
         """Rows first .. stop - 1 of a table without texts, a column each: for files larger than memory."""
         group = self._file["entry"][name]
-        return {column.name: group[column.name][first:stop] for column in schema.TABLES[name].columns}
+        return {column.name: group[column.name][first:stop] for column in TABLES[name].columns}
 
     @property
     def results(self) -> list[str]:

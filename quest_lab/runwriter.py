@@ -24,6 +24,7 @@ from quest_lab import nexus, provenance, schema
 from quest_lab.device import Cells
 from quest_lab.diskspace import Room, check_free, disk_full
 from quest_lab.errors import BadInput, Interrupted, QuestLabError
+from quest_lab.run_tables import TABLES
 from quest_lab.schema import Kind, Op, Origin, Outcome, Result, Status
 from quest_lab.tables import TableWriter, encoded, pieces, whole_rows
 
@@ -56,7 +57,7 @@ class RunWriter:
         self._set_time()
         self._closed = False
         self._room = Room(path, file)
-        wanted = [table for table in schema.TABLES.values() if table.belongs_to(kind)]
+        wanted = [table for table in TABLES.values() if table.belongs_to(kind)]
         entry = file["entry"]
         rows = {t.name: whole_rows(entry[t.name], t, cut_off=True) if t.name in entry else 0 for t in wanted}
         self._tables = {t.name: TableWriter(entry, t, self._room.writing, rows[t.name]) for t in wanted}

@@ -16,6 +16,7 @@ from quest_lab.characterization import Characterization
 from quest_lab.device import ReadPulse
 from quest_lab.diff import Decoder, Parity, compare, first_table_difference
 from quest_lab.errors import BadInput
+from quest_lab.estimates import Estimate
 from quest_lab.record import RunWriter, open_run, part_of
 from quest_lab.schema import Kind, Op, Origin, Outcome
 from quest_lab.sim.skmtj import SkMTJ
@@ -173,16 +174,29 @@ def test_chips_of_different_size_cannot_be_compared(tmp_path: Path) -> None:
 def test_changes_are_told_in_standard_errors(characterized: Callable[[SkMTJ], Characterization]) -> None:
     found = characterized(SkMTJ.preset("scaled"))
     assert not any(change.sigmas for change in changes(found, found))
-    moved = found.set_v + np.array([0.0, 0.01, 0, 0, 0, 0])
-    counts = found.counts.copy()
-    counts[1, found.attempts // 2, 0, 0] = [30, 70, 0, 0, 0, 0, 0]
-    (one, other) = (c for c in changes(found, replace(found, set_v=moved, counts=counts)) if c.sigmas)
-    n = np.sum(~np.isnan(found.threshold_v[:, 1]))
-    by_hand = 0.01 / (np.nanstd(found.threshold_v[:, 1], ddof=1) * np.sqrt(2 / n))
-    assert (one.what, one.unit) == ("set pulse of R2", "V")
-    assert one.sigmas == pytest.approx(by_hand)
+    r0, landing = found.estimates["r0_ohm"], found.estimates["set_probability"]
+    dearer = Estimate(r0.value + 20.0, r0.low + 10.0, r0.high + 30.0)
+    worse = Estimate(*(end.copy() for end in (landing.value, landing.low, landing.high)))
+    worse.value[1, 0], worse.low[1, 0], worse.high[1, 0] = 0.5, 0.45, 0.55
+    after = replace(found, estimates={**found.estimates, "r0_ohm": dearer, "set_probability": worse})
+    one, other = (change for change in changes(found, after) if change.sigmas)
+    assert (one.what, one.unit) == ("R0", "ohm")
+    assert one.sigmas == pytest.approx(
+        20.0 / np.hypot(r0.half_width / 1.96, (r0.half_width + 10.0) / 1.96), rel=1e-4
+    )
     assert other.what == "set R1 lands, from R0"
     assert other.sigmas < -5
+
+
+def test_a_changed_set_amplitude_is_as_uncertain_as_its_threshold(
+    characterized: Callable[[SkMTJ], Characterization],
+) -> None:
+    found = characterized(SkMTJ.preset("scaled"))
+    moved = replace(found, set_v=found.set_v + np.array([0.0, 0.01, 0, 0, 0, 0]))
+    (only,) = (change for change in changes(found, moved) if change.sigmas)
+    error = found.estimates["threshold_mean_v"].half_width[1] / 1.96
+    assert only.what == "set pulse of R2"
+    assert only.sigmas == pytest.approx(0.01 / (np.sqrt(2) * error), rel=1e-4)
 
 
 def test_another_number_of_states_is_all_there_is_to_say(

@@ -20,7 +20,7 @@ SAYS = {
     "staircase": r"3 steps, at 0\.54 V, 0\.66 V, 0\.76 V",
     "sweep_chips": r"scaled-32-seed4 +7 .*from chip to chip",
     "train_and_validate": r"held-out accuracy 9\d.* of 864 weights read back wrong",
-    "two_days": r"set R1 lands, from R0.* of 38 quantities changed",
+    "two_days": r"set R1 lands, from R0.* of 74 quantities changed",
 }
 
 

@@ -16,7 +16,8 @@ import pytest
 from quest_lab import open_run, schema
 from quest_lab.errors import BadInput, Interrupted
 from quest_lab.record import RunWriter
-from quest_lab.schema import TABLES, Field, Result
+from quest_lab.run_tables import TABLES
+from quest_lab.schema import Field, Result
 
 
 def create(path: Path, kind: str = "replay", **more: Any) -> RunWriter:

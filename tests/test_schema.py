@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quest_lab import schema
+from quest_lab import run_tables, schema
 from quest_lab.errors import BadInput
-from quest_lab.schema import TABLES, Field, Result
+from quest_lab.run_tables import TABLES
+from quest_lab.schema import Field, Result
 
 
 def test_the_documentation_is_the_description() -> None:
     page = Path(__file__).parents[1] / "docs" / "run-file.md"
-    assert page.read_text(encoding="utf-8") == schema.markdown(), (
-        "run: python -m quest_lab.schema > docs/run-file.md"
+    assert page.read_text(encoding="utf-8") == run_tables.markdown(), (
+        "run: python -m quest_lab.run_tables > docs/run-file.md"
     )
 
 
