@@ -96,8 +96,9 @@ def test_over_spread_stuck_cells_and_precision(
             title = "Training in the loop: spread, stuck cells, precision"
             publish("in-the-loop-grid", title, _grid(measure, found))
     for point, ones in found.items():
-        ideal, opened, _, loop = _table(ones, "accuracy").mean(axis=0)
-        assert loop >= min(opened, ideal) - 0.01, point
+        table = _table(ones, "accuracy")
+        if np.mean(table[:, 0] - table[:, 1]) >= 0.02:  # a loss well beyond what training varies by
+            assert _recovered(table) >= 0.5, point
 
 
 def _grid(measure: Measure, found: Mapping[Point, Sequence[Found]]) -> str:
