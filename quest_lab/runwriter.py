@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -200,6 +200,11 @@ class RunWriter:
             if result.signal and (default or not group.attrs["default"]):
                 group.attrs["default"] = result.name
         self.flush()
+
+    def add_results(self, results: Iterable[Result]) -> None:
+        """Add what the run found; the first is what viewers plot."""
+        for i, result in enumerate(results):
+            self.add_result(result, default=i == 0)
 
     def wall_time_s(self) -> float:
         """Seconds since 1970."""

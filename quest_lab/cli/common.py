@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -125,6 +125,12 @@ def ledger_rows(ledger: Ledger, budget: Budget, top: int) -> list[tuple[str, ...
         left_j = "no limit" if budget.energy_j is None else energy(max(budget.energy_j - spent_j, 0.0))
         rows.append((f"{cell}", f"{pulses}", energy(spent_j), left, left_j))
     return rows
+
+
+def accounts(total: Callable[[str], float]) -> list[tuple[str, str]]:
+    """The energy accounts of writing, each for itself; `total` of a column."""
+    names = {"write energy spent": "spent", "verify reads": "verify", "reset fields (array)": "field"}
+    return [(name, energy(total(f"{column}_energy_j"))) for name, column in names.items()]
 
 
 def energy(joule: float) -> str:

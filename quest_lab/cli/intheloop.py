@@ -11,6 +11,7 @@ from pathlib import Path
 from quest_lab.cli.common import (
     AS_USUAL,
     BenchOptions,
+    accounts,
     chip_of,
     energy,
     load_restricted,
@@ -79,8 +80,7 @@ def on_chip(
         cells = ChipWeights(session, found, placement, config.bits, closed_loop=not on.open_loop, past=past)
         yield session, cells
         if session.run is not None:
-            for i, result in enumerate(cells.results()):
-                session.run.add_result(result, default=i == 0)
+            session.run.add_results(cells.results())
     print_loop(cells, in_chip_states(cells.pattern, used))
 
 
@@ -108,9 +108,7 @@ def print_loop(cells: ChipWeights, pattern: str) -> None:
             "weights whose cell does not hold what was asked for at the end",
             f"{wrong} ({percent(wrong / weights)})",
         ),
-        ("write energy", energy(cells.total("spent_energy_j"))),
-        ("verify reads", energy(cells.total("verify_energy_j"))),
-        ("reset fields (array)", energy(cells.total("field_energy_j"))),
+        *accounts(cells.total),
         ("spent in vain by writes that were cut off", energy(cells.total("resume_energy_j"))),
     ]
     print_table(f"In the loop, levels on {pattern}", ("", "value"), rows)
