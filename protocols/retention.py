@@ -77,8 +77,8 @@ def retention(session: Session, cells: Cells, settings: RetentionSettings) -> Me
         wait_until(session, began_s + float(looks[i]))
         if session.stop.requested:
             break
-        seen.append(read_cells(session, cells))
         after.append(session.clock.now() - began_s)
+        seen.append(read_cells(session, cells))
     if not seen:
         session.stop.check()
     ohm, at_s = np.stack(seen), np.asarray(after)
