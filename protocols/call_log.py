@@ -101,16 +101,25 @@ class CallLog:
 
     def pulses_to_tell(self, cells: int) -> NDArray[np.int64]:
         """Pulses of each of so many cells in what is still to be told."""
-        if not self.left:
-            return np.zeros(cells, np.int64)
+        events = self._events_to_tell(without=None)
+        return np.bincount(self.cells[Kind.APPLY][events], minlength=cells)
+
+    def energy_to_tell_j(self, cells: int) -> Floats:
+        """Their energies, joule, without those of fields."""
+        events = self._events_to_tell(without=Op.FIELD)
+        energy_j = np.nan_to_num(self.values[Kind.APPLY][events])
+        return np.bincount(self.cells[Kind.APPLY][events], energy_j, minlength=cells).astype(np.float64)
+
+    def _events_to_tell(self, *, without: Op | None) -> NDArray[np.bool_]:
+        """Which pulses of all in the file are still to be told."""
         rest = {name: column[self._at :] for name, column in self.calls.items()}
-        given = rest["kind"] == Kind.APPLY
-        first, count = rest["first"][given].astype(np.int64), rest["count"][given].astype(np.int64)
         ends = np.zeros(self.cells[Kind.APPLY].size + 1, np.int64)
-        np.add.at(ends, first, 1)
-        np.add.at(ends, first + count, -1)
-        told = np.cumsum(ends[:-1]) > 0
-        return np.bincount(self.cells[Kind.APPLY][told], minlength=cells)
+        if self.left:
+            mine = (rest["kind"] == Kind.APPLY) & (rest["op"] != (-1 if without is None else without))
+            first, count = rest["first"][mine].astype(np.int64), rest["count"][mine].astype(np.int64)
+            np.add.at(ends, first, 1)
+            np.add.at(ends, first + count, -1)
+        return np.asarray(np.cumsum(ends[:-1]) > 0)
 
     def tell(self, asked: Asked, cells: Cells) -> Answer:
         """The answer as far as it is known. Raises BadInput if something else was asked then."""

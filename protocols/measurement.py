@@ -141,10 +141,13 @@ def ends(session: Session, cells: Cells, count: int, top: VoltagePulse) -> Ends:
     return Ends(low, reads(session, cells, count))
 
 
-def check_budget(session: Session, cells: Cells, pulses: int, resets: int, what: str) -> None:
+def check_budget(
+    session: Session, cells: Cells, pulses: int, resets: int, what: str, heat_v2s: float | None = None
+) -> None:
     """LimitExceeded with the shortfall unless the ledger leaves each of `cells` so many pulses, `resets` among them.
 
-    A reset of scope `array` costs every other cell of the domain a pulse too.
+    A reset of scope `array` costs every other cell of the domain a pulse too. Where the ledger limits energy too, the
+    cells are read: `heat_v2s`, V^2 t of all pulses but resets (by default top ones), over that resistance.
     """
     if session.pulses_left is None:
         return
@@ -157,6 +160,26 @@ def check_budget(session: Session, cells: Cells, pulses: int, resets: int, what:
         raise LimitExceeded(
             f"{what}: cell {reached[worst]} would get up to {needed[worst]} pulses, {left[worst]} are "
             f"left in its ledger: {needed[worst] - left[worst]} too few; no pulse was given"
+        )
+    if session.energy_left_j is not None and np.isfinite(left_j := session.energy_left_j(cells)).any():
+        heat = (pulses - resets) * heat_of(top_pulse(session)) if heat_v2s is None else heat_v2s
+        heat += resets * heat_of(can.reset) if isinstance(can.reset, VoltagePulse) else 0.0
+        _check_energy(read_cells(session, cells), heat, left_j, what, cells)
+
+
+def heat_of(pulse: VoltagePulse, count: int = 1) -> float:
+    """V^2 t of so many pulses."""
+    return count * pulse.amplitude_v**2 * pulse.width_s
+
+
+def _check_energy(ohm: Floats, heat_v2s: float, left_j: Floats, what: str, cells: Cells) -> None:
+    need_j = np.divide(heat_v2s, ohm, out=np.zeros(ohm.size), where=ohm > 0)
+    short_j = need_j - left_j
+    worst = int(short_j.argmax())
+    if short_j[worst] > 0:
+        raise LimitExceeded(
+            f"{what}: cell {cells[worst]} would get up to {need_j[worst]:.3g} J at its present {ohm[worst]:.4g} ohm, "
+            f"{left_j[worst]:.3g} J are left in its ledger: {short_j[worst]:.3g} J too few; no pulse was given"
         )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ from quest_lab.record import RunWriter
 from quest_lab.session import Session
 
 _NONE = np.empty(0)
+T = TypeVar("T", np.int64, np.float64)
+Left: TypeAlias = Callable[[Cells], NDArray[T]]
 
 
 def resumable(
@@ -56,12 +59,13 @@ def resumable(
     if run is None:
         return session
     ahead_s = 0.0 if log is None else _taken_up(session, run, log, hardware=hardware, wall=wall)
-    log = log or nothing_yet(run.path)
+    log, cells = log or nothing_yet(run.path), session.device.capabilities.cells
     return replace(
         session,
         device=Told(session.device, log, run),
         clock=_Resumed(session.clock, log, ahead_s),
-        pulses_left=_as_then(session, log),
+        pulses_left=_as_then(session.pulses_left, lambda: log.pulses_to_tell(cells)),
+        energy_left_j=_as_then(session.energy_left_j, lambda: log.energy_to_tell_j(cells)),
     )
 
 
@@ -89,16 +93,15 @@ def _taken_up(
     return ahead_s
 
 
-def _as_then(session: Session, log: CallLog) -> Callable[[Cells], NDArray[np.int64]] | None:
-    """Pulses left as they were when the protocol asks: what is still to be told is in the ledger already."""
-    left = session.pulses_left
+def _as_then(left: Left[T] | None, still: Callable[[], NDArray[T]]) -> Left[T] | None:
+    """What cells have left, as it was when the protocol asked: what is still to be told is in the ledger already."""
     if left is None:
         return None
-    count = session.device.capabilities.cells
 
-    def then(cells: Cells) -> NDArray[np.int64]:
+    def then(cells: Cells) -> NDArray[T]:
         now = left(cells)
-        return np.where(now == np.iinfo(np.int64).max, now, now + log.pulses_to_tell(count)[cells])
+        unlimited = now == (np.inf if now.dtype.kind == "f" else np.iinfo(np.int64).max)
+        return np.asarray(np.where(unlimited, now, now + still()[cells]))
 
     return then
 

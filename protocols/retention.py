@@ -21,6 +21,7 @@ from quest_lab.lifetimes import Lives, fit_barrier
 from quest_lab.protocols.measurement import (
     Measured,
     check_budget,
+    heat_of,
     log_spaced,
     moved,
     read_cells,
@@ -59,8 +60,8 @@ class RetentionSettings:
 
 def retention(session: Session, cells: Cells, settings: RetentionSettings) -> Measured:
     """Program once and look until `last_s`. LimitExceeded before the first pulse if a ledger lacks the pulses."""
-    check_budget(session, cells, 2, 1, "retention")
     amplitudes = settings.amplitudes_v or (top_pulse(session).amplitude_v,)
+    check_budget(session, cells, 2, 1, "retention", heat_of(top_pulse(session, max(amplitudes))))
     group = np.arange(cells.size) % len(amplitudes)
     reset_cells(session.device, cells)
     base = reads(session, cells, settings.reads)
