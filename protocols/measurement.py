@@ -133,6 +133,13 @@ def reads(session: Session, cells: Cells, count: int) -> Floats:
     return np.stack([read_cells(session, cells) for _ in range(count)])
 
 
+def at_r0(session: Session, cells: Cells, count: int) -> tuple[Floats, float]:
+    """Reset the cells and read: mean of each cell in ohm, and the relative noise of one read."""
+    reset_cells(session.device, cells)
+    seen = reads(session, cells, count)
+    return seen.mean(axis=0), read_noise(seen)
+
+
 def ends(session: Session, cells: Cells, count: int, top: VoltagePulse) -> Ends:
     """Reset the cells and read, give the top pulse and read: two pulses for each cell."""
     reset_cells(session.device, cells)

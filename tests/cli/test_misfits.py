@@ -22,7 +22,7 @@ from quest_lab.schedule import synthesize
 from quest_lab.session import open_bench
 from quest_lab.sim.presets import cells_of
 
-QUICK = CharacterizeSettings(confidence=0.2, repeats=2, max_cycles=6, step_v=0.02)
+QUICK = CharacterizeSettings(confidence=0.2, repeats=2, max_cycles=2, step_v=0.04)
 CELLS = 16
 Says = Callable[..., str]
 

@@ -147,7 +147,7 @@ def go(
 def measured(session: Session, kind: str) -> Result:
     everyone = np.arange(CELLS)
     if kind == "characterization":
-        settings = CharacterizeSettings(max_cycles=3, repeats=2, attempts=3)
+        settings = CharacterizeSettings(max_cycles=2, repeats=2, step_v=0.02, attempts=3)
         return to_result(characterize(session, everyone, everyone, settings)[0])
     return MEASUREMENTS[kind].measure(session, everyone, settings_of(kind, WORDS[kind])).result
 
@@ -272,7 +272,7 @@ from quest_lab.cli.measure import execute
 from quest_lab.protocols.measurements import settings_of
 from quest_lab.sim.chip import SimulatedChip
 
-left, apply = 101, SimulatedChip.apply
+left, apply = 31, SimulatedChip.apply
 
 
 def counted(chip, *given, **named):
@@ -284,7 +284,7 @@ def counted(chip, *given, **named):
 
 
 SimulatedChip.apply = counted
-settings = settings_of("endurance", ["cycles=100", "staircase_steps=3"])
+settings = settings_of("endurance", ["cycles=20", "staircase_steps=3"])
 execute(kind="endurance", device="lab-ageing", out=Path("run.h5"), settings=settings, cells=8, chip=Path("cells"))
 """
 
@@ -295,7 +295,7 @@ def test_killed_in_the_middle_of_a_pulse_its_cells_got_what_the_books_say(tmp_pa
     killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
     assert killed.returncode == -signal.SIGKILL
     out, cells = tmp_path / "run.h5", tmp_path / "cells"
-    settings = settings_of("endurance", ["cycles=100", "staircase_steps=3"])
+    settings = settings_of("endurance", ["cycles=20", "staircase_steps=3"])
     common: dict[str, Any] = {"kind": "endurance", "device": "lab-ageing", "settings": settings, "cells": 8}
     again = execute(**common, out=out, chip=cells, resume=True)
     whole = execute(**common, out=tmp_path / "whole.h5")
