@@ -168,10 +168,9 @@ def check_budget(
             f"{what}: cell {reached[worst]} would get up to {needed[worst]} pulses, {left[worst]} are "
             f"left in its ledger: {needed[worst] - left[worst]} too few; no pulse was given"
         )
-    if session.energy_left_j is not None and np.isfinite(left_j := session.energy_left_j(cells)).any():
-        heat = (pulses - resets) * heat_of(top_pulse(session)) if heat_v2s is None else heat_v2s
-        heat += resets * heat_of(can.reset) if isinstance(can.reset, VoltagePulse) else 0.0
-        _check_energy(read_cells(session, cells), heat, left_j, what, cells)
+    heat = (pulses - resets) * heat_of(top_pulse(session)) if heat_v2s is None else heat_v2s
+    heat += resets * heat_of(can.reset) if isinstance(can.reset, VoltagePulse) else 0.0
+    check_energy(session, cells, heat, what, "up to")
 
 
 def heat_of(pulse: VoltagePulse, count: int = 1) -> float:
@@ -179,13 +178,18 @@ def heat_of(pulse: VoltagePulse, count: int = 1) -> float:
     return count * pulse.amplitude_v**2 * pulse.width_s
 
 
-def _check_energy(ohm: Floats, heat_v2s: float, left_j: Floats, what: str, cells: Cells) -> None:
+def check_energy(session: Session, cells: Cells, heat_v2s: float, what: str, bound: str) -> None:
+    """LimitExceeded with the shortfall unless the ledger leaves each of `cells` pulses of `heat_v2s` at the resistance
+    it has now: where energy is limited, it is read."""
+    if session.energy_left_j is None or not np.isfinite(left_j := session.energy_left_j(cells)).any():
+        return
+    ohm = read_cells(session, cells)
     need_j = np.divide(heat_v2s, ohm, out=np.zeros(ohm.size), where=ohm > 0)
     short_j = need_j - left_j
     worst = int(short_j.argmax())
     if short_j[worst] > 0:
         raise LimitExceeded(
-            f"{what}: cell {cells[worst]} would get up to {need_j[worst]:.3g} J at its present {ohm[worst]:.4g} ohm, "
+            f"{what}: cell {cells[worst]} would get {bound} {need_j[worst]:.3g} J at its present {ohm[worst]:.4g} ohm, "
             f"{left_j[worst]:.3g} J are left in its ledger: {short_j[worst]:.3g} J too few; no pulse was given"
         )
 

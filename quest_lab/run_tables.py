@@ -211,6 +211,7 @@ _RESUMES = Table(
     ),
     chunk=64,
     kinds=_TOLD_AGAIN,
+    added=True,
 )
 _UNSOUND = Table(
     "unsound_reads",
@@ -221,6 +222,7 @@ _UNSOUND = Table(
     ),
     chunk=1024,
     kinds=_TOLD_AGAIN,
+    added=True,
 )
 _ALL = (
     _CALLS,

@@ -28,8 +28,8 @@ SETTINGS = CharacterizeSettings(
 )
 
 PAGE = """A simulated chip of sixteen states, characterised by 96 cells (16 states found, largest decoding
-error {error:.1e}), its energy matrix, and 15 weight levels of a made-up schedule (144 weights, 30 steps) on its states by
-quadratic assignment.
+error {error:.1e}), its energy matrix, and 15 weight levels of a made-up schedule (144 weights, 30 steps) on its
+states by quadratic assignment.
 
 | update and gated activation energy | |
 |---|---|

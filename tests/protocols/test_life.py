@@ -14,6 +14,7 @@ from quest_lab.budget import Budget, Budgeted, Ledger, open_ledger
 from quest_lab.characterization import Characterization
 from quest_lab.errors import LimitExceeded
 from quest_lab.placement import Placement
+from quest_lab.protocols.characterize import characterize
 from quest_lab.protocols.life import of_replay, of_training
 from quest_lab.protocols.measurements import MEASUREMENTS, settings_of
 from quest_lab.protocols.replay import replay_tiles
@@ -98,6 +99,15 @@ def test_a_training_asks_for_the_load_and_for_each_reset_of_the_array(
     need = of_training(session, found, np.arange(10), steps=50)
     assert need.pulses[0] >= (51 if found.reset_scope == "array" else 2)
     assert need.pulses[100] == (51 if found.reset_scope == "array" else 0)
+
+
+def test_a_characterisation_beyond_the_energy_left_gives_no_pulse(counted: Counted) -> None:
+    session_of, ledger = counted
+    with pytest.raises(
+        LimitExceeded, match=r"at least \S+ J at its present .*: \S+ J too few; no pulse was given"
+    ):
+        characterize(session_of(energy_j=1e-20), np.arange(4), np.arange(4))
+    assert not ledger.pulses.any()
 
 
 @pytest.mark.parametrize("kind", ["yield", "endurance", "retention", "disturb", "width"])

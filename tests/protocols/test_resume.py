@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas
 import pytest
@@ -117,10 +118,12 @@ def go(
     *,
     heard: bool = True,
     away_s: float | None = None,
+    stop_at: int = NEVER,
+    status: str = "complete",
 ) -> tuple[Result, int]:
     """Measure into `folder`, going on with what is there, cut off after so many calls to the device: between two
-    of them, or (not `heard`) before the answer of the last was booked. `away_s`: on hardware, for so long. The
-    result, and how many calls there were."""
+    of them, or (not `heard`) before the answer of the last was booked. `away_s`: on hardware, for so long.
+    `stop_at`: someone asks to stop at this step. The result, and how many calls there were."""
     folder.mkdir(exist_ok=True)
     clock, out, log = VirtualClock(), folder / "run.h5", None
     device = chip(model, folder, clock)
@@ -132,13 +135,15 @@ def go(
     try:
         with run:
             inner: Device = device if heard else CutOff(device, cut)
-            counted = CutOff(Recorded(inner, run, clock, immediate=True), cut if heard else NEVER)
+            counted = CutOff(Recorded(inner, run, clock, intents=True), cut if heard else NEVER)
             later = 0.0 if away_s is None or log is None else log.end_wall_s + away_s
             session = resumable(
                 Session(counted, clock, run=run), log, hardware=away_s is not None, wall=lambda: later
             )
+            session.progress = lambda _what, done, _total: session.stop.request() if done >= stop_at else None
             result = measured(session, kind)
             run.add_result(result)
+            run.close(status)
             return result, NEVER - counted.left
     finally:
         device.close()
@@ -245,7 +250,7 @@ def test_a_budget_counts_once_what_was_given_before_the_cut(tmp_path: Path, hear
     def measure(cut: int, log: CallLog | None) -> None:
         with open_bench(
             bench, cells=2, cells_file=tmp_path / "cells", run=out, kind="yield", resume=log is not None,
-            each_call=True, ledger=tmp_path / "ledger",
+            intents=True, ledger=tmp_path / "ledger",
         ) as session:  # fmt: skip
             if heard:
                 session.device = CutOff(session.device, cut)
@@ -322,6 +327,15 @@ def test_time_went_on_while_real_instruments_waited(tmp_path: Path) -> None:
     assert resumes(tmp_path / "cut")["away_s"].tolist() == [pytest.approx(1e21)]
 
 
+def test_stopped_on_request_it_goes_on_too(tmp_path: Path) -> None:
+    """Ctrl-C ends after the step in hand, with a result; the next one is of all steps."""
+    whole, _ = go("endurance", lively("endurance"), tmp_path / "whole")
+    few, _ = go("endurance", lively("endurance"), tmp_path / "cut", stop_at=2, status="aborted")
+    assert few.fields["cycles"].values.size == 3
+    same(whole, go("endurance", lively("endurance"), tmp_path / "cut")[0])
+    assert asked(tmp_path / "cut") == asked(tmp_path / "whole")
+
+
 def test_another_measurement_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Cut):
         go("yield", quiet("yield"), tmp_path / "run", 3)
@@ -336,3 +350,11 @@ def test_another_measurement_is_refused(tmp_path: Path) -> None:
 def test_every_run_that_is_told_again_has_the_tables_for_it() -> None:
     for table in ("resumes", "unsound_reads"):
         assert set(TABLES[table].kinds or ()) == {*MEASUREMENTS, "characterization"}
+
+
+def test_a_characterisation_from_before_there_were_resumes_still_opens(tmp_path: Path) -> None:
+    RunWriter.create(tmp_path / "run.h5", kind="characterization", title="", seed=0, settings={}).close()
+    with h5py.File(tmp_path / "run.h5", "r+") as file:
+        del file["entry/resumes"], file["entry/unsound_reads"]
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.status == "complete"
