@@ -127,15 +127,14 @@ def of_replay(
     return writes.need
 
 
-def of_training(session: Session, found: Characterization, cells: Cells, steps: int) -> Need:
-    """Of a training in the loop of so many steps, as far as it can be known before: the load, from and to the dearest
-    states; and, where a reset empties the whole array, one and setting all cells again at each step."""
+def of_array_steps(session: Session, found: Characterization, cells: Cells, steps: int) -> Need:
+    """Of so many steps of a training in the loop where a reset empties the whole array: at each one reset, and all
+    `cells` set again. What steps need where single cells are reset is not known before: none.
+    """
     can = session.device.capabilities
-    need, array = Need.none(can.cells), can.reset_scope is Scope.ARRAY
-    tables = cost_tables(found, array=array)
-    if not array:
-        need.add(cells, *(float(table.max()) for table in tables))
-        return need
-    need.add(whole_domains(can, cells), 1.0 + steps, (1 + steps) * reset_j(found))
-    need.add(cells, *((1 + steps) * float(table[0].mean()) for table in tables))
+    need = Need.none(can.cells)
+    if can.reset_scope is Scope.ARRAY:
+        tables = cost_tables(found, array=True)
+        need.add(whole_domains(can, cells), steps, steps * reset_j(found))
+        need.add(cells, *(steps * float(table[0].mean()) for table in tables))
     return need

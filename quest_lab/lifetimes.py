@@ -142,7 +142,6 @@ def _fit(
     """`survival(p)` of two parameters: `first(p[0])` and exp(p[1])."""
     if lives.failures < LEAST_FAILURES:
         return None
-    from scipy.optimize import minimize  # half a second: only who fits pays for it
 
     def loss(p: Floats) -> float:
         s = survival(p)
@@ -160,6 +159,8 @@ def _fit(
 
 def _likeliest(loss: Callable[[Floats], float], start: Floats) -> tuple[Floats, Floats]:
     """Where -log likelihood is least, and the parameters' standard errors."""
+    from scipy.optimize import minimize  # half a second: only who fits pays for it
+
     options = {"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000}
     best = minimize(loss, start, method="Nelder-Mead", options=options).x
     return best, np.sqrt(np.diag(np.linalg.pinv(_curvature(loss, best))))
