@@ -2,7 +2,9 @@
 
 `if-hard`, `if-soft`, `lif-hard`, `lif-soft` (MINT, arXiv 2305.09850) keep a membrane U: H = U + I; a spike
 s = 1[H > theta]; then U = leak H (1 - s) (hard reset) or leak (H - s theta) (soft), leak 1 (IF) or 1/2 (LIF),
-rounded to the levels of the weights, half to even.
+rounded to the levels of the weights, half to even. `lif-hard@0.9` has another leak; in levels it is a multiple of
+1/256, which hardware does by shifts and additions. `lif-delayed` takes theta off a step later, after the leak: U =
+leak H - s theta (snnTorch's reset by subtraction).
 
 `mfp-K` is MFP-style (after MFP-QSNN, arXiv 2503.00040, whose equations are not public; built from the parallel
 spiking neuron, Fang et al. 2023): no reset and no membrane, H[t] = sum over j < K of 2**-j I[t - j]. I is linear in
@@ -15,7 +17,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,7 @@ from quest_lab.layers import FP32, LayerInfo, top_level
 Array = NDArray[Any]
 
 LEAK = 0.5
+LEAK_PARTS = 256  # the leak of membranes in levels is a multiple of one such part
 HISTORY = 3  # spike bits that `mfp` looks at
 MAX_HISTORY = 8
 NEURONS = ("if-hard", "if-soft", "lif-hard", "lif-soft", "mfp")
@@ -34,26 +38,50 @@ NEURONS = ("if-hard", "if-soft", "lif-hard", "lif-soft", "mfp")
 
 @dataclass(frozen=True, slots=True)
 class Neuron:
-    """`leak` multiplies the membrane after each step; `history` spike bits an input, 0 for a membrane."""
+    """`leak` multiplies the membrane after each step; `history` spike bits an input, 0 for a membrane.
+
+    `delayed`: a soft reset takes theta from what the leak has left.
+    """
 
     soft: bool = False
     leak: float = 1.0
     history: int = 0
+    delayed: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Neuron:
         """The neuron of that name; `mfp-4` sees the last 4 spikes, `mfp` 3. Raises BadInput."""
-        found = re.fullmatch(r"(if|lif)-(hard|soft)|mfp(?:-([1-8]))?", text)
-        if found is None:
-            raise BadInput(f"neuron={text!r}: want {', '.join(NEURONS)} or mfp-1 to mfp-{MAX_HISTORY}")
-        if found[1] is None:
-            return cls(history=int(found[3] or HISTORY))
-        return cls(found[2] == "soft", LEAK if found[1] == "lif" else 1.0)
+        found = re.fullmatch(r"(if|lif)-(hard|soft)|(lif)-(delayed)|mfp(?:-([1-8]))?", text.partition("@")[0])
+        if found is None or ("@" in text and not text.startswith("lif")):
+            raise BadInput(
+                f"neuron={text!r}: want {', '.join(NEURONS)} or mfp-1 to mfp-{MAX_HISTORY}, or of networks from "
+                "elsewhere lif-delayed, and with another leak lif-hard@0.9"
+            )
+        kind, reset = found[1] or found[3], found[2] or found[4]
+        if kind is None:
+            return cls(history=int(found[5] or HISTORY))
+        leak = 1.0 if kind == "if" else _leak(text)
+        return cls(reset != "hard", leak, delayed=reset == "delayed")
 
     def __str__(self) -> str:
         if self.history:
             return f"mfp-{self.history}"
-        return f"{'if' if self.leak == 1 else 'lif'}-{'soft' if self.soft else 'hard'}"
+        reset = "delayed" if self.delayed else "soft" if self.soft else "hard"
+        other = "" if self.leak in (1, LEAK) else f"@{self.leak!r}"
+        return f"{'if' if self.leak == 1 else 'lif'}-{reset}{other}"
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the trainer has it."""
+        return self.leak in (1, LEAK) and not self.delayed
+
+    def in_levels(self) -> Neuron:
+        """The same with the nearest leak that a membrane of levels can have."""
+        return replace(self, leak=max(1, round(self.leak * LEAK_PARTS)) / LEAK_PARTS)
+
+    def taken(self, theta: float) -> float:
+        """What a soft reset takes from the membrane that the leak has left."""
+        return theta if self.delayed else self.leak * theta
 
     @property
     def unit(self) -> int:
@@ -90,6 +118,18 @@ class Neuron:
 IF_HARD = Neuron()
 
 
+def _leak(text: str) -> float:
+    """That of `lif-hard@0.9`; 1/2 unless said."""
+    given = text.partition("@")[2]
+    try:
+        leak = float(given) if "@" in text else LEAK
+    except ValueError:
+        leak = math.nan
+    if not 0 < leak < 1:
+        raise BadInput(f"neuron={text!r}: leak {given!r}, want a number above 0 and below 1")
+    return leak
+
+
 def level_scale(alpha: float, bits: int) -> float:
     """What one level is worth: alpha / (2**(bits-1) - 1); 1 in an FP32 network."""
     return 1.0 if bits == FP32 else alpha / top_level(bits)
@@ -108,22 +148,23 @@ def sum_limit(theta: float, scale: float, norm: NDArray[np.float64] | None) -> N
     return np.array([theta / scale]) if norm is None else (theta - norm[1]) / norm[0]
 
 
-def reset_charge(theta: float, alpha: float, bits: int, leak: float) -> float:
-    """What a soft reset takes from the integer h, so that leak (h - charge) rounds as leak (h - theta / scale).
+def reset_charge(theta: float, alpha: float, bits: int, neuron: Neuron) -> float:
+    """What a soft reset takes from leak x h of an integer h, so that it rounds as with `neuron.taken(theta)`.
 
-    A multiple of 1/2, hence exact in every arithmetic: with leak 1 the nearest integer, with leak 1/2 any number
-    strictly between the same two integers rounds alike, and their middle is taken.
+    Exact in every arithmetic: with leak 1 the nearest integer. Else leak x h is a multiple of one part of the leak's
+    denominator; any number strictly between the same two such parts rounds alike, and their middle is taken.
     """
-    levels = theta * top_level(bits) / alpha
-    if leak == 1:
+    levels = neuron.taken(theta) * top_level(bits) / alpha
+    if neuron.leak == 1:
         return float(round(levels))
-    return levels if levels.is_integer() else math.floor(levels) + 0.5
+    parts = Fraction(neuron.leak).denominator
+    return levels if (levels * parts).is_integer() else (math.floor(levels * parts) + 0.5) / parts
 
 
 def fire(
     current: Array, neuron: Neuron, *, limit: float, charge: float, top: int | None, whole: bool
 ) -> Array:
-    """Spikes float32 (T, ...) of neurons with a membrane: h > `limit` fires, a soft reset takes `charge`.
+    """Spikes float32 (T, ...) of neurons with a membrane: h > `limit` fires, a soft reset takes `charge` of leak h.
 
     The membrane is rounded and clamped to -top..top, or left as it is if `top` is None. `whole`: the currents
     are integers.
@@ -134,12 +175,12 @@ def fire(
     for out, arriving in zip(fired, current, strict=True):
         membrane += arriving
         out[...] = membrane > limit
+        if neuron.leak != 1:
+            membrane *= membrane.dtype.type(neuron.leak)
         if neuron.soft:
             membrane -= out * membrane.dtype.type(charge)
         else:
             membrane *= 1 - out
-        if neuron.leak != 1:
-            membrane *= membrane.dtype.type(neuron.leak)
         if top is not None:
             membrane = np.clip(np.rint(membrane) if rounds else membrane, -top, top)
     return fired
