@@ -130,7 +130,9 @@ def _stored(path: Path, file: Any) -> Stored:
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
     if settings["bits"] != FP32 and settings["neuron"] != settings["neuron"].in_levels():
-        raise BadInput(f"{path}: neuron {settings['neuron']}: in levels a leak is a multiple of 1/{LEAK_PARTS}")
+        raise BadInput(
+            f"{path}: neuron {settings['neuron']}: in levels a leak is a multiple of 1/{LEAK_PARTS}"
+        )
     layers = [_layer(path, file, info, settings["bits"]) for info in topology.layers()]
     return Stored(topology, layers, settings)
 

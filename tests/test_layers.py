@@ -39,7 +39,9 @@ def test_taps_and_reads_equal_brute_force_over_every_pair(height: int, width: in
     assert reads_by_level(layer, taps.ravel(), weights.ravel(), 2).tolist() == want
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 1), (4, 2, 0), (5, 1, 0), (2, 3, 1), (6, 2, 2)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 2, 1), (4, 2, 0), (5, 1, 0), (2, 3, 1), (6, 2, 2)]
+)
 def test_taps_and_macs_of_moved_kernels_equal_brute_force(kernel: int, stride: int, padding: int) -> None:
     rng, window = np.random.default_rng(2), Window(stride, padding)
     spikes = (rng.random((6, 3, 7, 8)) < 0.3).astype(np.int64)

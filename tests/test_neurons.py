@@ -30,7 +30,9 @@ def by_the_equations(currents: list[int], name: str, bits: int, alpha: float = A
         h = u + current * scale
         s = h > theta
         spikes.append(int(s))
-        left = leak * h - s * {"hard": leak * h, "soft": leak * theta, "delayed": theta}[kind.partition("-")[2]]
+        left = (
+            leak * h - s * {"hard": leak * h, "soft": leak * theta, "delayed": theta}[kind.partition("-")[2]]
+        )
         u = scale * round(max(Fraction(-1), min(Fraction(1), left / Fraction(alpha))) * top)  # half to even
     return spikes
 
@@ -82,7 +84,7 @@ def test_an_unknown_neuron_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lif-hard@1.2", "lif-hard@", "lif-soft@x", "if-hard@0.9", "if-delayed"])
 def test_a_leak_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(BadInput, match="above 0 and below 1|want if-hard"):
+    with pytest.raises(BadInput, match=r"above 0 and below 1|want if-hard"):
         Neuron.parse(name)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.errors import BadInput
-from quest_lab.layers import FP32, Topology
+from quest_lab.layers import FP32, SAME, LayerInfo, Topology, Window
 from quest_lab.network import Floats32, Layer, Network
 from quest_lab.neurons import IF_HARD, Neuron
 
@@ -24,6 +24,7 @@ class Weights:
     name: str
     weight: Array
     bias: Array | None = None
+    window: Window = SAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Timing:
 def assemble(
     topology: Topology, found: Sequence[Weights], timing: Timing, images: Images, *, source: str
 ) -> Network:
-    """The FP32 network of `found`: encoder, layers and head in this order. Raises BadInput: shapes, biases.
+    """The FP32 network of `found`: encoder, layers and head in this order. Raises BadInput: shapes.
 
     `source`: how messages call the file.
     """
@@ -72,10 +73,7 @@ def assemble(
     if topology.classes != classes:
         raise BadInput(f"{source}: {topology.classes} outputs, but {images.dataset!r} has {classes} classes")
     encoder, *inner, head = _checked(topology, found, source)
-    for layer in inner:
-        _refuse_bias(layer, source)
     infos, pools = topology.layers(), [block.pool for block in topology.blocks[1:]]
-    layers = zip(infos, inner, pools, strict=True)
     return Network(
         topology=topology,
         bits=FP32,
@@ -83,7 +81,7 @@ def assemble(
         theta=timing.theta,
         encoder_weight=encoder.weight.reshape(topology.encoder_shape),
         encoder_bias=_bias(encoder),
-        layers=tuple(Layer(info, x.weight.reshape(info.shape), 1.0, pool) for info, x, pool in layers),
+        layers=tuple(_layer(*row) for row in zip(infos, inner, pools, strict=True)),
         head_weight=head.weight,
         head_bias=_bias(head),
         mean=images.per_channel("mean"),
@@ -121,15 +119,13 @@ def _check_layer(layer: Weights, what: str, shape: tuple[int, ...], source: str)
         if values.dtype.kind not in "fiu" or not np.all(np.isfinite(values)):
             raise BadInput(f"{source}: {layer.name}: {part}: want finite numbers, found {values.dtype}")
     bias = None if layer.bias is None else layer.bias.astype(np.float32)
-    return Weights(layer.name, layer.weight.astype(np.float32), bias)
+    return replace(layer, weight=layer.weight.astype(np.float32), bias=bias)
 
 
-def _refuse_bias(layer: Weights, source: str) -> None:
-    if layer.bias is not None and np.any(layer.bias):
-        raise BadInput(
-            f"{source}: {layer.name}: a bias of up to {np.abs(layer.bias).max():.3g}, but the neurons of a layer in "
-            "memory cells add levels alone; train this layer with bias=False"
-        )
+def _layer(info: LayerInfo, found: Weights, pool: bool) -> Layer:
+    """In FP32; a bias of zeros is none."""
+    bias = found.bias if found.bias is not None and np.any(found.bias) else None
+    return Layer(info, found.weight.reshape(info.shape), 1.0, pool, bias=bias)
 
 
 def _bias(layer: Weights) -> Floats32:

@@ -24,12 +24,16 @@ from quest_lab.layers import Floats
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The time step that the file's tau of a LIF and R of an IF are meant for, and how the leak follows from tau."""
+    """The time step that the file's tau of a LIF and R of an IF are meant for, and how the leak follows from tau.
+
+    `soft`: what kind of quest_lab.neurons the library's soft reset is; `hard`: whether it resets to zero by default.
+    """
 
     lif_dt: float
     if_dt: float
     exponential: bool = False
-    late_reset: bool = False  # a soft reset after the leak, at the next step: not ours
+    soft: str = "soft"
+    hard: bool = True
 
     def with_dt(self, dt: float | None) -> Dialect:
         """The same with another time step. Raises BadInput."""
@@ -56,8 +60,8 @@ class Dialect:
 
 DIALECTS = {
     "nir": Dialect(1e-4, 1e-4),
-    "snntorch": Dialect(1e-4, 1e-4, late_reset=True),
+    "snntorch": Dialect(1e-4, 1e-4, soft="delayed", hard=False),
     "norse": Dialect(1e-6, 1.0),
     "spikingjelly": Dialect(1e-4, 1e-4),
-    "sinabs": Dialect(1.0, 1.0, exponential=True),
+    "sinabs": Dialect(1.0, 1.0, exponential=True, hard=False),
 }

@@ -1,7 +1,8 @@
 """Weights of an FP32 network rounded to the levels of cells: MINT's symmetric levels, one alpha a layer.
 
 q = round(clamp(w / alpha, -1, 1) top), top = 2**(bits-1) - 1 (MINT, arXiv 2305.09850, without the tanh of its
-training); the weight is q alpha / top. Membranes get the same levels, as in every integer network here.
+training); the weight is q alpha / top. Membranes get the same levels, as in every integer network here, and biases
+are rounded to whole ones; a leak is rounded to a multiple of 1/256.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def quantise(network: Network, bits: int, alpha: float | None = None) -> Quantis
         raise BadInput(f"alpha={alpha}: want a finite number above 0")
     pairs = [_layer(layer, bits, alpha) for layer in network.layers]
     layers = tuple(layer for layer, _ in pairs)
-    return Quantised(replace(network, bits=bits, layers=layers), tuple(row for _, row in pairs))
+    made = replace(network, bits=bits, layers=layers, neuron=network.neuron.in_levels())
+    return Quantised(made, tuple(row for _, row in pairs))
 
 
 def _layer(layer: Layer, bits: int, alpha: float | None) -> tuple[Layer, Rounded]:
@@ -63,7 +65,13 @@ def _layer(layer: Layer, bits: int, alpha: float | None) -> tuple[Layer, Rounded
     wrong = levels * (chosen / top_level(bits)) - layer.weights
     error = float(np.sqrt(np.mean(wrong**2) / np.mean(layer.weights.astype(np.float64) ** 2)))
     row = Rounded(layer.info.name, levels.size, chosen, error, float(np.mean(levels == 0)))
-    return replace(layer, weights=levels, alpha=chosen), row
+    bias = None if layer.bias is None else _bias_levels(layer.bias, chosen, bits)
+    return replace(layer, weights=levels, alpha=chosen, bias=bias), row
+
+
+def _bias_levels(bias: Array, alpha: float, bits: int) -> NDArray[np.int32]:
+    """Biases int32 (c_out,) in levels; neurons add them, so no cell bounds them."""
+    return np.rint(bias.astype(np.float64) * (top_level(bits) / alpha)).astype(np.int32)
 
 
 def to_levels(weights: Array, alpha: float, bits: int) -> Levels:

@@ -84,7 +84,9 @@ class TrainConfig:
             if getattr(self, name) not in words:
                 raise BadInput(f"{name}={getattr(self, name)!r}: want one of {', '.join(words)}")
         if any(not block.trainable for block in parse_blocks(self.network)[0]):
-            raise BadInput(f"network={self.network!r}: the trainer has 3x3 convolutions of stride 1, padding 1 alone")
+            raise BadInput(
+                f"network={self.network!r}: the trainer has 3x3 convolutions of stride 1, padding 1 alone"
+            )
         if not Neuron.parse(self.neuron).trainable:
             raise BadInput(f"neuron={self.neuron!r}: the trainer has {', '.join(NEURONS)} alone")
         check_encoding(self.encoding)
