@@ -54,7 +54,7 @@ class Layer:
 
     `weights` (c_out, c_in, kh, kw): int8 levels, float64 in units of a level after an analogue read-back, or
     float32 in an FP32 network, whose `alpha` is 1. `bias` (c_out,): what the neurons, not the cells, add at every
-    step: int32 in units of a level, float32 in an FP32 network.
+    step: int32 in units of a level, float32 in an FP32 network. `leak`: if it is not that of the network's neuron.
     """
 
     info: LayerInfo
@@ -63,6 +63,7 @@ class Layer:
     pool: bool
     norm: Floats64 | None = None
     bias: Array | None = None
+    leak: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Network:
         topology = stored.topology
         pools = [block.pool for block in topology.blocks[1:]]
         layers = tuple(
-            Layer(info, kept.weights, kept.alpha, pool, kept.norm, kept.bias)
+            Layer(info, kept.weights, kept.alpha, pool, kept.norm, kept.bias, kept.leak)
             for info, kept, pool in zip(topology.layers(), stored.layers, pools, strict=True)
         )
         return cls(topology=topology, layers=layers, **arrays, **stored.settings)
@@ -272,23 +273,26 @@ class Network:
 
     def fire(self, layer: Layer, spikes: Spikes) -> Spikes:
         """Spikes of one layer's neurons from those entering it, both uint8 (T, N, height, width, channels)."""
-        current = self._currents(layer, spikes)
+        current, neuron = self._currents(layer, spikes), self._neuron(layer)
         scale = level_scale(layer.alpha, self.bits)
-        if self.neuron.history:
-            least = sum_limit(self.theta, scale / self.neuron.unit, layer.norm)
+        if neuron.history:
+            least = sum_limit(self.theta, scale / neuron.unit, layer.norm)
             if layer.weights.dtype == np.int8:
                 least = np.floor(least)  # the same for integers
-            return (self.neuron.mixed(current) > least).astype(np.uint8)
+            return (neuron.mixed(current) > least).astype(np.uint8)
         if layer.weights.dtype == np.int8 and layer.norm is None:
             limit = integer_limit(self.theta, layer.alpha, self.bits)
-            charge = reset_charge(self.theta, layer.alpha, self.bits, self.neuron)
-            return fire_integers(current, self.neuron, limit=limit, charge=charge, top=top_level(self.bits))
+            charge = reset_charge(self.theta, layer.alpha, self.bits, neuron)
+            return fire_integers(current, neuron, limit=limit, charge=charge, top=top_level(self.bits))
         if layer.norm is not None:
             current = (layer.norm[0] * current + layer.norm[1]) / scale
         top = None if self.bits == FP32 else top_level(self.bits)
         theta = self.theta / scale
-        taken = self.neuron.taken(theta)
-        return fire(current, self.neuron, limit=theta, charge=taken, top=top, whole=False).astype(np.uint8)
+        taken = neuron.taken(theta)
+        return fire(current, neuron, limit=theta, charge=taken, top=top, whole=False).astype(np.uint8)
+
+    def _neuron(self, layer: Layer) -> Neuron:
+        return self.neuron if layer.leak is None else replace(self.neuron, leak=layer.leak)
 
     def _currents(self, layer: Layer, spikes: Spikes) -> Array:
         """Summed weights of the spikes and bias, integers if the weights are: (T, N, height, width, c_out)."""

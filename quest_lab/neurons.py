@@ -51,15 +51,15 @@ class Neuron:
     @classmethod
     def parse(cls, text: str) -> Neuron:
         """The neuron of that name; `mfp-4` sees the last 4 spikes, `mfp` 3. Raises BadInput."""
-        found = re.fullmatch(r"(if|lif)-(hard|soft)|(lif)-(delayed)|mfp(?:-([1-8]))?", text.partition("@")[0])
+        found = re.fullmatch(r"(if|lif)-(hard|soft|delayed)|mfp(?:-([1-8]))?", text.partition("@")[0])
         if found is None or ("@" in text and not text.startswith("lif")):
             raise BadInput(
                 f"neuron={text!r}: want {', '.join(NEURONS)} or mfp-1 to mfp-{MAX_HISTORY}, or of networks from "
                 "elsewhere lif-delayed, and with another leak lif-hard@0.9"
             )
-        kind, reset = found[1] or found[3], found[2] or found[4]
+        kind, reset = found[1], found[2]
         if kind is None:
-            return cls(history=int(found[5] or HISTORY))
+            return cls(history=int(found[3] or HISTORY))
         leak = 1.0 if kind == "if" else _leak(text)
         return cls(reset != "hard", leak, delayed=reset == "delayed")
 
@@ -77,7 +77,7 @@ class Neuron:
 
     def in_levels(self) -> Neuron:
         """The same with the nearest leak that a membrane of levels can have."""
-        return replace(self, leak=max(1, round(self.leak * LEAK_PARTS)) / LEAK_PARTS)
+        return replace(self, leak=leak_in_levels(self.leak))
 
     def taken(self, theta: float) -> float:
         """What a soft reset takes from the membrane that the leak has left."""
@@ -116,6 +116,11 @@ class Neuron:
 
 
 IF_HARD = Neuron()
+
+
+def leak_in_levels(leak: float) -> float:
+    """The nearest leak above 0 that a membrane of levels can have."""
+    return max(1, round(leak * LEAK_PARTS)) / LEAK_PARTS
 
 
 def _leak(text: str) -> float:

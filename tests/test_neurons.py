@@ -82,7 +82,7 @@ def test_an_unknown_neuron_is_refused(name: str) -> None:
         Neuron.parse(name)
 
 
-@pytest.mark.parametrize("name", ["lif-hard@1.2", "lif-hard@", "lif-soft@x", "if-hard@0.9", "if-delayed"])
+@pytest.mark.parametrize("name", ["lif-hard@1.2", "lif-hard@", "lif-soft@x", "if-hard@0.9", "lif-late"])
 def test_a_leak_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(BadInput, match=r"above 0 and below 1|want if-hard"):
         Neuron.parse(name)

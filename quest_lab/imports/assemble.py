@@ -19,12 +19,16 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A layer, by its `name` in the file: `weight` (c_out, c_in, kh, kw) or (c_out, inputs), `bias` (c_out,)."""
+    """A layer, by its `name` in the file: `weight` (c_out, c_in, kh, kw) or (c_out, inputs), `bias` (c_out,).
+
+    `window` of a convolution; `leak` of its neurons, None: that of the network.
+    """
 
     name: str
     weight: Array
     bias: Array | None = None
     window: Window = SAME
+    leak: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def assemble(
         theta=timing.theta,
         encoder_weight=encoder.weight.reshape(topology.encoder_shape),
         encoder_bias=_bias(encoder),
-        layers=tuple(_layer(*row) for row in zip(infos, inner, pools, strict=True)),
+        layers=tuple(_layer(*row, timing.neuron) for row in zip(infos, inner, pools, strict=True)),
         head_weight=head.weight,
         head_bias=_bias(head),
         mean=images.per_channel("mean"),
@@ -122,10 +126,11 @@ def _check_layer(layer: Weights, what: str, shape: tuple[int, ...], source: str)
     return replace(layer, weight=layer.weight.astype(np.float32), bias=bias)
 
 
-def _layer(info: LayerInfo, found: Weights, pool: bool) -> Layer:
+def _layer(info: LayerInfo, found: Weights, pool: bool, neuron: Neuron) -> Layer:
     """In FP32; a bias of zeros is none."""
     bias = found.bias if found.bias is not None and np.any(found.bias) else None
-    return Layer(info, found.weight.reshape(info.shape), 1.0, pool, bias=bias)
+    leak = None if found.leak == neuron.leak else found.leak
+    return Layer(info, found.weight.reshape(info.shape), 1.0, pool, bias=bias, leak=leak)
 
 
 def _bias(layer: Weights) -> Floats32:

@@ -2,8 +2,8 @@
 
 Folded into the weights, exactly: the gain of a time step and the threshold of each channel (theta becomes 1), Scale
 nodes, and poolings (quest_lab.imports.pooling), whose layer then has its weights on every place of a tile. A rest that
-membranes also reset to is their zero. Refused, because a membrane of added levels cannot do it: several leaks,
-synapses and loops. Neurons after the last linear layer are kept: a head of the unit matrix counts their spikes.
+membranes also reset to is their zero. Refused, because a membrane of added levels cannot do it: several leaks in a
+layer, synapses and loops. Neurons after the last linear layer are kept: a head of the unit matrix counts their spikes.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ _DECIMALS = 4  # of a leak that was given as a decimal number
 
 @dataclass(slots=True)
 class _Chain:
-    """What has been read so far: layers, leaks of their neurons, the shape here, and what waits for a next layer."""
+    """What has been read so far: layers with their neurons' leaks, the shape here, and what waits for a next layer."""
 
     shape: Shape
     dialect: Dialect
     layers: list[Weights] = field(default_factory=list)
-    leaks: list[tuple[Node, float]] = field(default_factory=list)
     firing: bool = True  # whether spikes (or the image) are here; else currents of a layer without neurons
     scale: Array | None = None
     pools: list[tuple[Node, Pool]] = field(default_factory=list)
@@ -108,7 +107,7 @@ class _Chain:
                 f"a step adds {gain.min():g} of a current, must be above 0: wrong dt, or tau below it"
             )
         self._scale_layer(_per_channel(node, "r / v_threshold", gain / theta, self.shape[0]))
-        self.leaks.append((node, leak))
+        self.layers[-1] = replace(self.layers[-1], leak=leak)
         self.firing = True
 
     def _rest(self, node: Node) -> Array:
@@ -181,10 +180,10 @@ class _Chain:
         last = self.layers[-1]
         weight, window = _named(node, pool.into_last, last.weight, last.window)
         bias = None if last.bias is None else last.bias * (pool.factor * pool.side**2)
-        self.layers[-1] = Weights(last.name, weight, bias, window)
+        self.layers[-1] = replace(last, weight=weight, bias=bias, window=window)
 
-    def finish(self) -> tuple[list[Weights], Neuron]:
-        """Encoder, layers and head, and the neuron they share. Raises BadInput."""
+    def finish(self) -> list[Weights]:
+        """Encoder, layers and head. Raises BadInput."""
         if not self.layers or len(self.shape) != 1:
             raise BadInput(
                 f"graph: ends in shape {self.shape}; want the currents or spikes of a linear layer"
@@ -194,18 +193,9 @@ class _Chain:
         layers = list(self.layers)
         if self.firing:
             layers.append(Weights("head", np.eye(self.shape[0], dtype=np.float32)))
-        return layers, self._neuron()
-
-    def _neuron(self) -> Neuron:
-        if not self.leaks:
+        if layers[0].leak is None:
             raise BadInput("graph: has no IF or LIF neurons")
-        first = self.leaks[0][1]
-        for node, leak in self.leaks:
-            if leak != first:
-                raise node.refuse(
-                    f"leak {leak:g}, that of {self.leaks[0][0].name!r} is {first:g}; want one for all"
-                )
-        return Neuron(leak=first)
+        return layers
 
 
 def _per_channel(node: Node, what: str, values: Array, channels: int) -> Floats:
@@ -261,35 +251,34 @@ def from_nir(
         chain = _Chain(shape, dialect)
         for node in nodes:
             chain.add(node)
-        layers, found = chain.finish()
-        chosen = _chosen(found, neuron, dialect, written_by)
+        layers = chain.finish()
+        chosen = _chosen([x.leak for x in layers if x.leak is not None], neuron, dialect, written_by)
         topology = Topology.parse(_text(layers), _image_shape(shape, images), len(layers[-1].weight))
     except BadInput as error:
         raise BadInput(f"{source}: {error}") from None
     return assemble(topology, layers, Timing(time_steps, chosen), images, source=str(source))
 
 
-def _chosen(found: Neuron, asked: str | None, dialect: Dialect, library: str) -> Neuron:
-    """The neuron with the reset that was asked for. Raises BadInput where the rest does not fit."""
-    kind = "if" if found.leak == 1 else "lif"
-    soft = f"{kind}-{'soft' if found.leak == 1 else dialect.soft}"
+def _chosen(leaks: Sequence[float], asked: str | None, dialect: Dialect, library: str) -> Neuron:
+    """The neuron of the first layer, with the reset that was asked for. Raises BadInput where the rest does not fit."""
+    kind = "if" if set(leaks) == {1.0} else "lif"
+    hard, soft = f"{kind}-hard", f"{kind}-{'soft' if kind == 'if' else dialect.soft}"
     if asked is None:
         if not dialect.hard:
             raise BadInput(
-                f"{library} resets by subtraction by default, and NIR cannot say which reset it was: say --neuron "
-                f"{soft}, or {kind}-hard for a reset to zero"
+                f"{library} resets by subtraction unless told otherwise, and NIR cannot say which reset it was: say "
+                f"--neuron {soft}, or {hard} for a reset to zero"
             )
-        return found
+        return Neuron(leak=leaks[0])
     neuron = Neuron.parse(asked)
-    same = neuron.leak == found.leak or ("@" not in asked and neuron.leak != 1 and found.leak != 1)
-    if neuron.history or not same:
-        raise BadInput(f"neuron={asked!r}: the file's neurons are {found}; want {kind}-hard or {soft}")
-    if neuron.soft and found.leak != 1 and not neuron.delayed and dialect.soft == "delayed":
+    if neuron.history or not asked.startswith(f"{kind}-") or ("@" in asked and {neuron.leak} != set(leaks)):
+        raise BadInput(f"neuron={asked!r}: the file's leaks are {sorted(set(leaks))}; want {hard} or {soft}")
+    if kind == "lif" and neuron.soft and not neuron.delayed and dialect.soft == "delayed":
         raise BadInput(
             f"neuron={asked!r}: {library} takes the threshold off one step later, after the leak: say --neuron {soft} "
             "(with reset_delay=False it is lif-soft: then say --written-by nir)"
         )
-    return replace(neuron, leak=found.leak)
+    return replace(neuron, leak=leaks[0])
 
 
 def _text(layers: Sequence[Weights]) -> str:
