@@ -87,7 +87,8 @@ class Inference:
 class Network:
     """A trained network. `mean` and `std` (channels,) normalise images of 0..1 before the encoder.
 
-    `encoding` as in quest_lab.encodings; `seed` is also that of the spikes of rate coding.
+    `encoding` as in quest_lab.encodings; `seed` is also that of the spikes of rate coding. `membrane_bits`: of the
+    membranes, in levels of the weights' scale; None: as of the weights (MINT).
     """
 
     topology: Topology
@@ -106,6 +107,7 @@ class Network:
     seed: int
     neuron: Neuron = IF_HARD
     encoding: str = DIRECT
+    membrane_bits: int | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> Network:
@@ -283,13 +285,17 @@ class Network:
         if layer.weights.dtype == np.int8 and layer.norm is None:
             limit = integer_limit(self.theta, layer.alpha, self.bits)
             charge = reset_charge(self.theta, layer.alpha, self.bits, neuron)
-            return fire_integers(current, neuron, limit=limit, charge=charge, top=top_level(self.bits))
+            return fire_integers(current, neuron, limit=limit, charge=charge, top=self._membrane_top())
         if layer.norm is not None:
             current = (layer.norm[0] * current + layer.norm[1]) / scale
-        top = None if self.bits == FP32 else top_level(self.bits)
+        top = None if self.bits == FP32 else self._membrane_top()
         theta = self.theta / scale
         taken = neuron.taken(theta)
         return fire(current, neuron, limit=theta, charge=taken, top=top, whole=False).astype(np.uint8)
+
+    def _membrane_top(self) -> int:
+        """Largest level of a membrane."""
+        return int(2 ** ((self.membrane_bits or self.bits) - 1)) - 1
 
     def _neuron(self, layer: Layer) -> Neuron:
         return self.neuron if layer.leak is None else replace(self.neuron, leak=layer.leak)

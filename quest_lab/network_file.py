@@ -1,7 +1,8 @@
 """The weights file: attributes and plain arrays in HDF5, nothing that runs when it is read.
 
 attributes   format = "quest-lab-network", version = 2, bits (32: FP32), time_steps, theta, network (spelled out),
-             neuron (quest_lab.neurons), encoding (quest_lab.encodings), dataset, classes (names), seed
+             neuron (quest_lab.neurons), encoding (quest_lab.encodings), dataset, classes (names), seed; membrane_bits
+             if they are not those of the weights
 encoder_weight (c, channels, kh, kw) or linear (c, pixels, 1, 1), encoder_bias (c,), head_weight (classes, features),
 head_bias (classes,), mean, std (channels,)   float32
 input_shape  int64 (3,): channels, height, width
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from quest_lab.encodings import check_encoding
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, LayerInfo, Topology, top_level
-from quest_lab.neurons import LEAK_PARTS, Neuron, leak_in_levels
+from quest_lab.neurons import LEAK_PARTS, MEMBRANE_BITS, Neuron, leak_in_levels
 
 if TYPE_CHECKING:
     from quest_lab.network import Network
@@ -73,6 +74,8 @@ def save_network(network: Network, path: Path, *, overwrite: bool) -> None:
         file["input_shape"] = np.array(network.topology.input_shape, np.int64)
         for name in _ARRAYS:
             file[name] = getattr(network, name)
+        if network.membrane_bits is not None:
+            file.attrs["membrane_bits"] = network.membrane_bits
         for layer in network.layers:
             key = _weights_key(layer.info, network.bits)
             file[key] = layer.weights
@@ -127,6 +130,7 @@ def _stored(path: Path, file: Any) -> Stored:
     settings: dict[str, Any] = {n: int(attrs[n]) for n in ("bits", "time_steps", "seed")}
     settings |= {"theta": float(attrs["theta"]), "class_names": classes}
     settings |= {n: str(attrs[n]) for n in ("encoding", "dataset")}
+    settings["membrane_bits"] = _membrane_bits(path, attrs)
     try:
         settings["neuron"] = Neuron.parse(str(attrs["neuron"]))
         check_encoding(settings["encoding"])
@@ -151,6 +155,15 @@ def _layer(path: Path, file: Any, info: LayerInfo, bits: int) -> StoredLayer:
     if leak is not None:
         _check_leak(f"{path}: {key}", leak, bits)
     return StoredLayer(values, alpha, _norm(path, file, info), _bias(path, file, info, bits), leak)
+
+
+def _membrane_bits(path: Path, attrs: Any) -> int | None:
+    if "membrane_bits" not in attrs:
+        return None
+    bits = int(attrs["membrane_bits"])
+    if not 2 <= bits <= MEMBRANE_BITS:
+        raise BadInput(f"{path}: membrane_bits={bits}: want 2 to {MEMBRANE_BITS}")
+    return bits
 
 
 def _check_leak(what: str, leak: float, bits: int) -> None:

@@ -31,6 +31,7 @@ Array = NDArray[Any]
 
 LEAK = 0.5
 LEAK_PARTS = 256  # the leak of membranes in levels is a multiple of one such part
+MEMBRANE_BITS = 12  # at most; the arithmetic of float32 is exact then
 HISTORY = 3  # spike bits that `mfp` looks at
 MAX_HISTORY = 8
 NEURONS = ("if-hard", "if-soft", "lif-hard", "lif-soft", "mfp")

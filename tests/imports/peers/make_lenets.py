@@ -73,7 +73,10 @@ def norse_() -> tuple[nn.Module, Any, Run]:
     def lif(n: int) -> norse.LIFBoxCell:
         return norse.LIFBoxCell(
             norse.LIFBoxParameters(
-                tau_mem_inv=torch.full((n,), 100.0), v_th=torch.ones(n), v_leak=torch.zeros(n), v_reset=torch.zeros(n)
+                tau_mem_inv=torch.full((n,), 100.0),
+                v_th=torch.ones(n),
+                v_leak=torch.zeros(n),
+                v_reset=torch.zeros(n),
             )
         )
 
@@ -145,4 +148,6 @@ if __name__ == "__main__":
         np.savez_compressed(HERE / f"{name}-lenet.npz", images=shown.numpy(), **found)
         with torch.no_grad():
             right = (run(net, HELD_OUT).sum(0).argmax(1) == HELD_OUT_LABELS).float().mean()
-        print(name, round(float(right), 3), {k: (v.shape, round(float(v.mean()), 3)) for k, v in found.items()})
+        print(
+            name, round(float(right), 3), {k: (v.shape, round(float(v.mean()), 3)) for k, v in found.items()}
+        )
