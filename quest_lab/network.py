@@ -54,7 +54,7 @@ class Layer:
 
     `weights` (c_out, c_in, kh, kw): int8 levels, float64 in units of a level after an analogue read-back, or
     float32 in an FP32 network, whose `alpha` is 1. `bias` (c_out,): what the neurons, not the cells, add at every
-    step: int32 in units of a level, float32 in an FP32 network. `leak`: if it is not that of the network's neuron.
+    step: int32 in units of a level, float32 in an FP32 network. `neuron`: if it is not the network's.
     """
 
     info: LayerInfo
@@ -63,7 +63,7 @@ class Layer:
     pool: bool
     norm: Floats64 | None = None
     bias: Array | None = None
-    leak: float | None = None
+    neuron: Neuron | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Network:
         topology = stored.topology
         pools = [block.pool for block in topology.blocks[1:]]
         layers = tuple(
-            Layer(info, kept.weights, kept.alpha, pool, kept.norm, kept.bias, kept.leak)
+            Layer(info, kept.weights, kept.alpha, pool, kept.norm, kept.bias, kept.neuron)
             for info, kept, pool in zip(topology.layers(), stored.layers, pools, strict=True)
         )
         return cls(topology=topology, layers=layers, **arrays, **stored.settings)
@@ -239,6 +239,9 @@ class Network:
             every = np.broadcast_to(current, (self.time_steps, *current.shape[1:]))
             limit = np.float32(self.neuron.unit * self.theta)
             return to_first((self.neuron.mixed(every) > limit).astype(np.uint8))
+        if self.neuron.synapse:
+            every = np.broadcast_to(current, (self.time_steps, *current.shape[1:]))
+            current = self.neuron.through_synapse(every, None)
         return to_first(fire_encoder(current, self.neuron, self.theta, self.time_steps))
 
     def propagate(self, encoder_spikes: Array) -> Inference:
@@ -275,30 +278,28 @@ class Network:
 
     def fire(self, layer: Layer, spikes: Spikes) -> Spikes:
         """Spikes of one layer's neurons from those entering it, both uint8 (T, N, height, width, channels)."""
-        current, neuron = self._currents(layer, spikes), self._neuron(layer)
+        neuron = self.neuron if layer.neuron is None else layer.neuron
+        top = self._membrane_top()
+        current = neuron.through_synapse(self._currents(layer, spikes), top)
         scale = level_scale(layer.alpha, self.bits)
         if neuron.history:
             least = sum_limit(self.theta, scale / neuron.unit, layer.norm)
             if layer.weights.dtype == np.int8:
                 least = np.floor(least)  # the same for integers
             return (neuron.mixed(current) > least).astype(np.uint8)
-        if layer.weights.dtype == np.int8 and layer.norm is None:
+        if top is not None and layer.weights.dtype == np.int8 and layer.norm is None:
             limit = integer_limit(self.theta, layer.alpha, self.bits)
             charge = reset_charge(self.theta, layer.alpha, self.bits, neuron)
-            return fire_integers(current, neuron, limit=limit, charge=charge, top=self._membrane_top())
+            return fire_integers(current, neuron, limit=limit, charge=charge, top=top)
         if layer.norm is not None:
             current = (layer.norm[0] * current + layer.norm[1]) / scale
-        top = None if self.bits == FP32 else self._membrane_top()
         theta = self.theta / scale
         taken = neuron.taken(theta)
         return fire(current, neuron, limit=theta, charge=taken, top=top, whole=False).astype(np.uint8)
 
-    def _membrane_top(self) -> int:
-        """Largest level of a membrane."""
-        return int(2 ** ((self.membrane_bits or self.bits) - 1)) - 1
-
-    def _neuron(self, layer: Layer) -> Neuron:
-        return self.neuron if layer.leak is None else replace(self.neuron, leak=layer.leak)
+    def _membrane_top(self) -> int | None:
+        """Largest level of a membrane; None in an FP32 network."""
+        return None if self.bits == FP32 else int(2 ** ((self.membrane_bits or self.bits) - 1)) - 1
 
     def _currents(self, layer: Layer, spikes: Spikes) -> Array:
         """Summed weights of the spikes and bias, integers if the weights are: (T, N, height, width, c_out)."""

@@ -6,8 +6,8 @@ attributes   format = "quest-lab-network", version = 2, bits (32: FP32), time_st
 encoder_weight (c, channels, kh, kw) or linear (c, pixels, 1, 1), encoder_bias (c,), head_weight (classes, features),
 head_bias (classes,), mean, std (channels,)   float32
 input_shape  int64 (3,): channels, height, width
-levels/conv2 ...   int8 (c_out, c_in, kh, kw), attribute alpha (float64), and leak (float64) if it is not the
-             neuron's; conv1 is the encoder; in an FP32 network weights/conv2 ... float32 instead, without alpha
+levels/conv2 ...   int8 (c_out, c_in, kh, kw), attribute alpha (float64), and neuron if it is not the
+             network's; conv1 is the encoder; in an FP32 network weights/conv2 ... float32 instead, without alpha
 norm/conv2 ...     float64 (2, c_out), only with batch norm: gain (above 0) and offset of the summed currents
 bias/conv2 ...     int32 (c_out,) in levels, only of networks from elsewhere: what neurons add at every step; in an FP32
              network float32
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from quest_lab.encodings import check_encoding
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, LayerInfo, Topology, top_level
-from quest_lab.neurons import LEAK_PARTS, MEMBRANE_BITS, Neuron, leak_in_levels
+from quest_lab.neurons import LEAK_PARTS, MEMBRANE_BITS, Neuron
 
 if TYPE_CHECKING:
     from quest_lab.network import Network
@@ -40,13 +40,13 @@ _ATTRS = (*_SETTINGS, "network", "neuron", "classes")
 
 @dataclass(frozen=True, slots=True)
 class StoredLayer:
-    """Weights, alpha (1 in an FP32 network), batch norm, bias and leak, as quest_lab.network.Layer has them."""
+    """Weights, alpha (1 in an FP32 network), batch norm, bias and neuron, as quest_lab.network.Layer has them."""
 
     weights: NDArray[Any]
     alpha: float
     norm: NDArray[np.float64] | None
     bias: NDArray[Any] | None
-    leak: float | None
+    neuron: Neuron | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ def save_network(network: Network, path: Path, *, overwrite: bool) -> None:
             file[key] = layer.weights
             if network.bits != FP32:
                 file[key].attrs["alpha"] = layer.alpha
-            if layer.leak is not None:
-                file[key].attrs["leak"] = layer.leak
+            if layer.neuron is not None:
+                file[key].attrs["neuron"] = str(layer.neuron)
             if layer.norm is not None:
                 file[f"norm/{layer.info.name}"] = layer.norm
             if layer.bias is not None:
@@ -132,11 +132,10 @@ def _stored(path: Path, file: Any) -> Stored:
     settings |= {n: str(attrs[n]) for n in ("encoding", "dataset")}
     settings["membrane_bits"] = _membrane_bits(path, attrs)
     try:
-        settings["neuron"] = Neuron.parse(str(attrs["neuron"]))
+        settings["neuron"] = _neuron(str(attrs["neuron"]), settings["bits"])
         check_encoding(settings["encoding"])
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
-    _check_leak(f"{path}: neuron {settings['neuron']}", settings["neuron"].leak, settings["bits"])
     layers = [_layer(path, file, info, settings["bits"]) for info in topology.layers()]
     return Stored(topology, layers, settings)
 
@@ -151,10 +150,19 @@ def _layer(path: Path, file: Any, info: LayerInfo, bits: int) -> StoredLayer:
     _check_weights(f"{path}: {key}", values, bits)
     if not (np.isfinite(alpha) and alpha > 0):
         raise BadInput(f"{path}: {key}: alpha={alpha}, must be above 0")
-    leak = float(file[key].attrs["leak"]) if "leak" in file[key].attrs else None
-    if leak is not None:
-        _check_leak(f"{path}: {key}", leak, bits)
-    return StoredLayer(values, alpha, _norm(path, file, info), _bias(path, file, info, bits), leak)
+    bias, neuron = _bias(path, file, info, bits), file[key].attrs.get("neuron")
+    try:
+        own = None if neuron is None else _neuron(str(neuron), bits)
+    except BadInput as error:
+        raise BadInput(f"{path}: {key}: {error}") from None
+    return StoredLayer(values, alpha, _norm(path, file, info), bias, own)
+
+
+def _neuron(text: str, bits: int) -> Neuron:
+    neuron = Neuron.parse(text)
+    if bits != FP32 and neuron != neuron.in_levels():
+        raise BadInput(f"neuron={text!r}: in levels leaks are multiples of 1/{LEAK_PARTS}")
+    return neuron
 
 
 def _membrane_bits(path: Path, attrs: Any) -> int | None:
@@ -164,12 +172,6 @@ def _membrane_bits(path: Path, attrs: Any) -> int | None:
     if not 2 <= bits <= MEMBRANE_BITS:
         raise BadInput(f"{path}: membrane_bits={bits}: want 2 to {MEMBRANE_BITS}")
     return bits
-
-
-def _check_leak(what: str, leak: float, bits: int) -> None:
-    if not 0 < leak <= 1 or (bits != FP32 and leak != leak_in_levels(leak)):
-        parts = "" if bits == FP32 else f", in levels a multiple of 1/{LEAK_PARTS}"
-        raise BadInput(f"{what}: leak={leak}: must be above 0 and at most 1{parts}")
 
 
 def _check_weights(what: str, values: NDArray[Any], bits: int) -> None:

@@ -4,7 +4,8 @@
 s = 1[H > theta]; then U = leak H (1 - s) (hard reset) or leak (H - s theta) (soft), leak 1 (IF) or 1/2 (LIF),
 rounded to the levels of the weights, half to even. `lif-hard@0.9` has another leak; in levels it is a multiple of
 1/256, which hardware does by shifts and additions. `lif-delayed` takes theta off a step later, after the leak: U =
-leak H - s theta (snnTorch's reset by subtraction).
+leak H - s theta (snnTorch's reset by subtraction). `cuba-hard@0.9,0.8` (leak, synapse) has a synapse whose current
+decays: K = synapse K + I enters the membrane instead of I, rounded alike.
 
 `mfp-K` is MFP-style (after MFP-QSNN, arXiv 2503.00040, whose equations are not public; built from the parallel
 spiking neuron, Fang et al. 2023): no reset and no membrane, H[t] = sum over j < K of 2**-j I[t - j]. I is linear in
@@ -41,44 +42,49 @@ NEURONS = ("if-hard", "if-soft", "lif-hard", "lif-soft", "mfp")
 class Neuron:
     """`leak` multiplies the membrane after each step; `history` spike bits an input, 0 for a membrane.
 
-    `delayed`: a soft reset takes theta from what the leak has left.
+    `delayed`: a soft reset takes theta from what the leak has left. `synapse` multiplies the synapse's current after
+    each step; 0: there is none.
     """
 
     soft: bool = False
     leak: float = 1.0
     history: int = 0
     delayed: bool = False
+    synapse: float = 0.0
 
     @classmethod
     def parse(cls, text: str) -> Neuron:
         """The neuron of that name; `mfp-4` sees the last 4 spikes, `mfp` 3. Raises BadInput."""
-        found = re.fullmatch(r"(if|lif)-(hard|soft|delayed)|mfp(?:-([1-8]))?", text.partition("@")[0])
-        if found is None or ("@" in text and not text.startswith("lif")):
+        found = re.fullmatch(r"(if|lif|cuba)-(hard|soft|delayed)|mfp(?:-([1-8]))?", text.partition("@")[0])
+        if found is None or ("@" in text and found[1] not in ("lif", "cuba")):
             raise BadInput(
                 f"neuron={text!r}: want {', '.join(NEURONS)} or mfp-1 to mfp-{MAX_HISTORY}, or of networks from "
-                "elsewhere lif-delayed, and with another leak lif-hard@0.9"
+                "elsewhere lif-delayed, with another leak lif-hard@0.9, with a synapse cuba-hard@0.9,0.8"
             )
         kind, reset = found[1], found[2]
         if kind is None:
             return cls(history=int(found[3] or HISTORY))
-        leak = 1.0 if kind == "if" else _leak(text)
-        return cls(reset != "hard", leak, delayed=reset == "delayed")
+        leak, synapse = (1.0, 0.0) if kind == "if" else _decays(text)
+        return cls(reset != "hard", leak, delayed=reset == "delayed", synapse=synapse)
 
     def __str__(self) -> str:
         if self.history:
             return f"mfp-{self.history}"
         reset = "delayed" if self.delayed else "soft" if self.soft else "hard"
+        if self.synapse:
+            return f"cuba-{reset}@{self.leak!r},{self.synapse!r}"
         other = "" if self.leak in (1, LEAK) else f"@{self.leak!r}"
         return f"{'if' if self.leak == 1 else 'lif'}-{reset}{other}"
 
     @property
     def trainable(self) -> bool:
         """Whether the trainer has it."""
-        return self.leak in (1, LEAK) and not self.delayed
+        return self.leak in (1, LEAK) and not self.delayed and not self.synapse
 
     def in_levels(self) -> Neuron:
-        """The same with the nearest leak that a membrane of levels can have."""
-        return replace(self, leak=leak_in_levels(self.leak))
+        """The same with the nearest leaks above 0 that a membrane of levels, and its synapse, can have."""
+        synapse = self.synapse and _in_parts(self.synapse)
+        return replace(self, leak=_in_parts(self.leak), synapse=synapse)
 
     def taken(self, theta: float) -> float:
         """What a soft reset takes from the membrane that the leak has left."""
@@ -100,6 +106,19 @@ class Neuron:
         left = time_steps - np.arange(time_steps, dtype=np.int64)
         return np.minimum(left, max(self.history, 1))
 
+    def through_synapse(self, current: Array, top: int | None) -> Array:
+        """Currents (T, ...) as they leave the synapse, rounded and clamped to -top..top; `top` None: as they are."""
+        if not self.synapse:
+            return current
+        out = np.empty(current.shape, np.int32 if current.dtype.kind == "i" else current.dtype)
+        kept = np.zeros(current.shape[1:], np.float64 if current.dtype.kind == "i" else current.dtype)
+        for leaving, arriving in zip(out, current, strict=True):
+            kept = kept.dtype.type(self.synapse) * kept + arriving
+            if top is not None:
+                kept = np.clip(np.rint(kept), -top, top)
+            leaving[...] = kept
+        return out
+
     def mixed(self, current: Array) -> Array:
         """unit H = A I of a memory-free neuron's currents I (T, ...), in int64 if they are integers."""
         total = np.zeros(current.shape, np.int64 if current.dtype.kind == "i" else current.dtype)
@@ -119,21 +138,22 @@ class Neuron:
 IF_HARD = Neuron()
 
 
-def leak_in_levels(leak: float) -> float:
-    """The nearest leak above 0 that a membrane of levels can have."""
-    return max(1, round(leak * LEAK_PARTS)) / LEAK_PARTS
+def _in_parts(decay: float) -> float:
+    return max(1, round(decay * LEAK_PARTS)) / LEAK_PARTS
 
 
-def _leak(text: str) -> float:
-    """That of `lif-hard@0.9`; 1/2 unless said."""
-    given = text.partition("@")[2]
+def _decays(text: str) -> tuple[float, float]:
+    """Leak and synapse of `lif-hard@0.9` or `cuba-hard@0.9,0.8`; a leak of 1/2 unless said."""
+    given, cuba = text.partition("@")[2], text.startswith("cuba")
     try:
-        leak = float(given) if "@" in text else LEAK
+        decays = [float(word) for word in given.split(",")] if "@" in text else [LEAK]
     except ValueError:
-        leak = math.nan
-    if not 0 < leak < 1:
-        raise BadInput(f"neuron={text!r}: leak {given!r}, want a number above 0 and below 1")
-    return leak
+        decays = []
+    most = 1.0 if cuba else math.nextafter(1, 0)
+    if len(decays) != 1 + cuba or not all(0 < decay <= most for decay in decays):
+        want = "a leak and that of a synapse, above 0 and at most 1" if cuba else "a leak above 0 and below 1"
+        raise BadInput(f"neuron={text!r}: {given!r} after @, want {want}")
+    return decays[0], decays[1] if cuba else 0.0
 
 
 def level_scale(alpha: float, bits: int) -> float:

@@ -93,13 +93,15 @@ def _by_hand(network: net.Network, layer: net.Layer, spikes: np.ndarray) -> np.n
 def _neuron(network: net.Network, layer: net.Layer, currents: list[int], channel: int) -> list[bool]:
     """The equations of quest_lab.neurons in fractions."""
     top, neuron, theta = 2 ** (network.bits - 1) - 1, network.neuron, Fraction(network.theta)
-    scale, u, spikes = Fraction(layer.alpha) / top, 0, []
+    scale, u, k, spikes = Fraction(layer.alpha) / top, 0, 0, []
     for t, current in enumerate(currents):
         if neuron.history:
             h = sum(Fraction(currents[t - j], 2**j) for j in range(min(neuron.history, t + 1)))
             gain, offset = (scale, 0) if layer.norm is None else map(Fraction, layer.norm[:, channel])
             spikes.append((h if layer.norm is None else h * neuron.unit) * gain + offset > theta)
             continue
+        if neuron.synapse:
+            current = k = max(-top, min(top, round(Fraction(neuron.synapse) * k + current)))
         h = u + current
         spikes.append(h * scale > theta)
         kept = Fraction(neuron.leak) * h
@@ -121,7 +123,7 @@ def test_every_spike_equals_the_neuron_by_neuron_loop(bits: int, neuron: str) ->
     assert 0 < second.mean() < 1
 
 
-@pytest.mark.parametrize("neuron", ["if-soft", "lif-delayed@0.8984375", "mfp-2"])
+@pytest.mark.parametrize("neuron", ["if-soft", "lif-delayed@0.8984375", "cuba-soft@0.875,0.796875", "mfp-2"])
 def test_every_spike_of_moved_kernels_and_biases_equals_the_loop(neuron: str, tmp_path: Path) -> None:
     """Also after a round trip through the file."""
     made = make(3, text="3k4s1p2-4k5s2p1-5k2s1p0-F", neuron=neuron)

@@ -21,14 +21,14 @@ Array = NDArray[Any]
 class Weights:
     """A layer, by its `name` in the file: `weight` (c_out, c_in, kh, kw) or (c_out, inputs), `bias` (c_out,).
 
-    `window` of a convolution; `leak` of its neurons, None: that of the network.
+    `window` of a convolution; `neuron`: None, that of the network.
     """
 
     name: str
     weight: Array
     bias: Array | None = None
     window: Window = SAME
-    leak: float | None = None
+    neuron: Neuron | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ def _check_layer(layer: Weights, what: str, shape: tuple[int, ...], source: str)
 def _layer(info: LayerInfo, found: Weights, pool: bool, neuron: Neuron) -> Layer:
     """In FP32; a bias of zeros is none."""
     bias = found.bias if found.bias is not None and np.any(found.bias) else None
-    leak = None if found.leak == neuron.leak else found.leak
-    return Layer(info, found.weight.reshape(info.shape), 1.0, pool, bias=bias, leak=leak)
+    own = None if found.neuron == neuron else found.neuron
+    return Layer(info, found.weight.reshape(info.shape), 1.0, pool, bias=bias, neuron=own)
 
 
 def _bias(layer: Weights) -> Floats32:

@@ -19,8 +19,7 @@ Array = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 
 _REFUSED = {
-    "CubaLIF": "its synapse keeps a current that decays from step to step; cells have membranes only",
-    "CubaLI": "its synapse keeps a current that decays from step to step; cells have membranes only",
+    "CubaLI": "a leaky readout weighs the time steps; the head here adds all steps alike (drop it before exporting)",
     "LI": "a leaky readout weighs the time steps; the head here adds all steps alike (drop the LI before exporting)",
     "I": "export the layer before it alone: the head here adds its currents over all time steps",
     "NIRGraph": "a graph inside the graph (recurrence); spikes can only go forward here",
@@ -36,6 +35,7 @@ KNOWN = (
     "Affine",
     "IF",
     "LIF",
+    "CubaLIF",
     "Scale",
     "Flatten",
     "SumPool2d",

@@ -19,9 +19,10 @@ from quest_lab.imports.assemble import Images, Timing, Weights, assemble
 from quest_lab.imports.dialects import DIALECTS, Dialect
 from quest_lab.imports.nir_file import Array, Node, Shape, read_chain
 from quest_lab.imports.pooling import Pool
+from quest_lab.imports.resets import with_reset
 from quest_lab.layers import KERNEL, SAME, Floats, Topology, Window
 from quest_lab.network import Network
-from quest_lab.neurons import Neuron
+from quest_lab.neurons import IF_HARD, Neuron
 
 _CLOSE = 1e-6  # leaks and factors are quotients of float32 numbers in these files
 _DECIMALS = 4  # of a leak that was given as a decimal number
@@ -42,7 +43,7 @@ class _Chain:
         """Take the next node."""
         if node.kind in ("Conv2d", "Linear", "Affine"):
             self._add_layer(node)
-        elif node.kind in ("IF", "LIF"):
+        elif node.kind in ("IF", "LIF", "CubaLIF"):
             self._add_neurons(node)
         elif node.kind == "Scale":
             self._add_scale(node)
@@ -99,37 +100,41 @@ class _Chain:
         theta, r = node.array("v_threshold") - self._rest(node), node.array("r")
         if not (theta.min() > 0 and np.all(np.isfinite(theta))):
             raise node.refuse(f"v_threshold={theta.min():g} above the rest, must be finite and above 0")
-        leak, gain = 1.0, self.dialect.if_gain(r)
+        neuron, gain = IF_HARD, self.dialect.if_gain(r)
         if node.kind == "LIF":
-            leak, gain = self._leak(node), self.dialect.lif_gain(node.array("tau"), r)
+            neuron, gain = Neuron(leak=self._leak(node, "tau")), self.dialect.lif_gain(node.array("tau"), r)
+        elif node.kind == "CubaLIF":
+            neuron = Neuron(leak=self._leak(node, "tau_mem"), synapse=self._leak(node, "tau_syn"))
+            gain = self.dialect.lif_gain(node.array("tau_mem"), r)
+            gain = gain * self.dialect.synapse_gain(node.array("tau_syn"), node.array("w_in"))
         if not gain.min() > 0:
             raise node.refuse(
                 f"a step adds {gain.min():g} of a current, must be above 0: wrong dt, or tau below it"
             )
         self._scale_layer(_per_channel(node, "r / v_threshold", gain / theta, self.shape[0]))
-        self.layers[-1] = replace(self.layers[-1], leak=leak)
+        self.layers[-1] = replace(self.layers[-1], neuron=neuron)
         self.firing = True
 
     def _rest(self, node: Node) -> Array:
         """Where membranes start, leak to and are reset to."""
         rest = node.array("v_reset")
-        leak = node.array("v_leak") if node.kind == "LIF" else rest
+        leak = rest if node.kind == "IF" else node.array("v_leak")
         if np.any(rest != leak):
             raise node.refuse(
                 f"v_reset={rest.ravel()[0]:g}, v_leak={leak.ravel()[0]:g}: want both alike; membranes rest at one value"
             )
         return rest
 
-    def _leak(self, node: Node) -> float:
-        leaks = self.dialect.leak(node.array("tau"))
+    def _leak(self, node: Node, tau: str) -> float:
+        leaks = self.dialect.leak(node.array(tau))
         if np.ptp(leaks) > _CLOSE:
             raise node.refuse(
-                f"tau: leaks from {leaks.min():.4g} to {leaks.max():.4g}; want one leak for all neurons"
+                f"{tau}: leaks from {leaks.min():.4g} to {leaks.max():.4g}; want one leak for all neurons"
             )
         leak = float(leaks.flat[0])
         if not 0 < leak < 1 + _CLOSE:
             raise node.refuse(
-                f"tau: a step leaves {leak:.4g} of the membrane, want a share above 0 and at most 1 (does the file's "
+                f"{tau}: a step leaves {leak:.4g} of the membrane, want a share above 0 and at most 1 (does the file's "
                 "time step fit? see --written-by and --dt)"
             )
         plain = round(leak, _DECIMALS)
@@ -193,7 +198,7 @@ class _Chain:
         layers = list(self.layers)
         if self.firing:
             layers.append(Weights("head", np.eye(self.shape[0], dtype=np.float32)))
-        if layers[0].leak is None:
+        if layers[0].neuron is None:
             raise BadInput("graph: has no IF or LIF neurons")
         return layers
 
@@ -252,33 +257,12 @@ def from_nir(
         for node in nodes:
             chain.add(node)
         layers = chain.finish()
-        chosen = _chosen([x.leak for x in layers if x.leak is not None], neuron, dialect, written_by)
+        layers = with_reset(layers, neuron, dialect, written_by)
         topology = Topology.parse(_text(layers), _image_shape(shape, images), len(layers[-1].weight))
     except BadInput as error:
         raise BadInput(f"{source}: {error}") from None
-    return assemble(topology, layers, Timing(time_steps, chosen), images, source=str(source))
-
-
-def _chosen(leaks: Sequence[float], asked: str | None, dialect: Dialect, library: str) -> Neuron:
-    """The neuron of the first layer, with the reset that was asked for. Raises BadInput where the rest does not fit."""
-    kind = "if" if set(leaks) == {1.0} else "lif"
-    hard, soft = f"{kind}-hard", f"{kind}-{'soft' if kind == 'if' else dialect.soft}"
-    if asked is None:
-        if not dialect.hard:
-            raise BadInput(
-                f"{library} resets by subtraction unless told otherwise, and NIR cannot say which reset it was: say "
-                f"--neuron {soft}, or {hard} for a reset to zero"
-            )
-        return Neuron(leak=leaks[0])
-    neuron = Neuron.parse(asked)
-    if neuron.history or not asked.startswith(f"{kind}-") or ("@" in asked and {neuron.leak} != set(leaks)):
-        raise BadInput(f"neuron={asked!r}: the file's leaks are {sorted(set(leaks))}; want {hard} or {soft}")
-    if kind == "lif" and neuron.soft and not neuron.delayed and dialect.soft == "delayed":
-        raise BadInput(
-            f"neuron={asked!r}: {library} takes the threshold off one step later, after the leak: say --neuron {soft} "
-            "(with reset_delay=False it is lif-soft: then say --written-by nir)"
-        )
-    return replace(neuron, leak=leaks[0])
+    timing = Timing(time_steps, layers[0].neuron or IF_HARD)
+    return assemble(topology, layers, timing, images, source=str(source))
 
 
 def _text(layers: Sequence[Weights]) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, Levels, top_level
 from quest_lab.network import Layer, Network
-from quest_lab.neurons import MEMBRANE_BITS, leak_in_levels
+from quest_lab.neurons import MEMBRANE_BITS
 
 Array = NDArray[Any]
 
@@ -74,8 +74,8 @@ def _layer(layer: Layer, bits: int, alpha: float | None) -> tuple[Layer, Rounded
     error = float(np.sqrt(np.mean(wrong**2) / np.mean(layer.weights.astype(np.float64) ** 2)))
     row = Rounded(layer.info.name, levels.size, chosen, error, float(np.mean(levels == 0)))
     bias = None if layer.bias is None else _bias_levels(layer.bias, chosen, bits)
-    leak = None if layer.leak is None else leak_in_levels(layer.leak)
-    return replace(layer, weights=levels, alpha=chosen, bias=bias, leak=leak), row
+    neuron = None if layer.neuron is None else layer.neuron.in_levels()
+    return replace(layer, weights=levels, alpha=chosen, bias=bias, neuron=neuron), row
 
 
 def _bias_levels(bias: Array, alpha: float, bits: int) -> NDArray[np.int32]:

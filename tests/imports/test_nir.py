@@ -32,6 +32,9 @@ WRITTEN = {
     "norse-lenet": None,
     "spikingjelly-lenet": None,
     "sinabs-lenet": "lif-soft",
+    "snntorch-cuba": "cuba-delayed",
+    "norse-cuba": None,
+    "spikingjelly-cuba": None,
 }
 
 
@@ -121,7 +124,7 @@ def test_a_rest_that_membranes_are_reset_to_is_zero(tmp_path: Path) -> None:
 def test_each_layer_keeps_its_leak(tmp_path: Path) -> None:
     endless = {"tau": np.inf, "r": np.inf}
     network = _imported(tmp_path, *PLAIN[:3], _neurons(4, **endless), PLAIN[4])
-    assert (str(network.neuron), network.layers[0].leak) == ("lif-hard", 1.0)
+    assert [str(network.neuron), str(network.layers[0].neuron)] == ["lif-hard", "if-hard"]
 
 
 CONVOLUTIONS = {
@@ -157,12 +160,10 @@ def test_a_network_that_ends_in_its_convolution_is_refused(tmp_path: Path) -> No
         from_nir(tmp_path / "net.nir", SIX)
 
 
-CUBA = nir.CubaLIF(*(np.full(4, 1e-3) for _ in range(4)), np.ones(4))
 MIXED = nir.LIF(np.array([2e-4, 2e-4, 4e-4, 4e-4]), np.ones(4), np.zeros(4), np.ones(4))
 REFUSED = {
     "no leak that is one": (3, _neurons(4, tau=5e-5), r"'n3' \(LIF\): tau: a step leaves -1 of the membrane"),
     "a rest": (3, _neurons(4, v_reset=-1.0), r"'n3' \(LIF\): v_reset=-1, v_leak=0: want both alike"),
-    "a synapse": (3, CUBA, r"'n3' \(CubaLIF\): its synapse"),
     "two leaks": (3, MIXED, r"'n3' \(LIF\): tau: leaks from 0\.5 to 0\.75; want one leak"),
     "no neurons": (1, nir.Scale(np.ones(5)), r"'n2' \(Linear\): follows 'n0' without neurons"),
     "a readout": (4, nir.LI(*(np.ones(4) for _ in range(3))), r"'n4' \(LI\): a leaky readout"),
@@ -189,12 +190,17 @@ def test_a_loop_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("asked", "message"), [
     ("lif-soft", "snntorch takes the threshold off one step later, after the leak: say --neuron lif-delayed"),
     (None, "NIR cannot say which reset it was: say --neuron lif-delayed, or lif-hard"),
-    ("if-hard", r"the file's leaks are \[0\.5\]; want lif-hard or lif-delayed"),
-    ("lif-hard@0.9", r"the file's leaks are \[0\.5\]"),
+    ("if-hard", r"the file's are lif-hard, lif-hard, lif-hard; want lif-hard or lif-delayed"),
+    ("lif-hard@0.9", r"the file's are lif-hard, lif-hard, lif-hard; want"),
 ])  # fmt: skip
 def test_a_reset_that_the_file_cannot_mean_is_refused(asked: str | None, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         from_nir(PEERS / "snntorch.nir", DIGITS, written_by="snntorch", neuron=asked)
+
+
+def test_a_reset_that_clears_a_synapse_is_refused() -> None:
+    with pytest.raises(BadInput, match="snntorch's reset to zero clears the synapse too; want cuba-delayed"):
+        from_nir(PEERS / "snntorch-cuba.nir", DIGITS, written_by="snntorch", neuron="cuba-hard")
 
 
 def test_images_of_another_shape_are_refused() -> None:

@@ -154,7 +154,16 @@ def sinabs_() -> tuple[nn.Module, Any, Callable[[nn.Module, Tensor], Tensor]]:
 
 def spikes_of(net: nn.Module, run: Callable[[nn.Module, Tensor], Tensor], x: Tensor) -> dict[str, np.ndarray]:
     """What each neuron layer fires, and the summed output."""
-    kinds = (snn.Leaky, norse.LIFBoxCell, norse.IAFCell, neuron.BaseNode, sl.IAFSqueeze, sl.LIFSqueeze)
+    kinds = (
+        snn.Leaky,
+        snn.Synaptic,
+        norse.LIFBoxCell,
+        norse.LIFCell,
+        norse.IAFCell,
+        neuron.BaseNode,
+        sl.IAFSqueeze,
+        sl.LIFSqueeze,
+    )
     layers = [module for module in net.modules() if isinstance(module, kinds)]
     seen: list[list[Tensor]] = [[] for _ in layers]
     for module, own in zip(layers, seen, strict=True):

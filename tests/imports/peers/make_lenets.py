@@ -1,7 +1,8 @@
-"""Makes NAME-lenet.nir and .npz here, like make_files.py: each library's defaults, on real digits: `make_lenets.py`.
+"""Makes NAME-lenet and NAME-cuba .nir and .npz here, like make_files.py, with digits as images: `make_lenets.py`.
 
-Convolution, pooling, convolution, pooling, two linear layers, biases everywhere; snnTorch's and SpikingJelly's are
-trained, the others random. Norse exports no pooling and no Flatten, hence linear layers alone.
+NAME-lenet: convolution, pooling, convolution, pooling, two linear layers, biases everywhere, the library's defaults;
+snnTorch's and SpikingJelly's are trained, the others random. Norse exports no pooling and no Flatten, hence linear
+layers alone. NAME-cuba: three linear layers whose neurons have synapses (CubaLIF).
 """
 
 from __future__ import annotations
@@ -138,14 +139,79 @@ def sinabs_() -> tuple[nn.Module, Any, Run]:
     return net, graph, run
 
 
+def mlp(neurons: Sequence[nn.Module], first: float, then: float) -> list[nn.Module]:
+    """48 and 32 neurons, 10 outputs, random."""
+    return [
+        linear(64, 48, bias=True, gain=first), neurons[0], linear(48, 32, bias=True, gain=then), neurons[1],
+        linear(32, 10, bias=True, gain=1.0),
+    ]  # fmt: skip
+
+
+def snntorch_cuba() -> tuple[nn.Module, Any, Run]:
+    """Synaptic neurons, reset by subtraction a step later."""
+    torch.manual_seed(5)
+    neurons = [
+        snn.Synaptic(
+            alpha=torch.full((n,), 0.8), beta=torch.full((n,), 0.9), threshold=torch.ones(n), init_hidden=True
+        )
+        for n in (48, 32)
+    ]
+    net = nn.Sequential(nn.Flatten(), *mlp(neurons, 1.0, 1.5))
+
+    def run(net: nn.Module, x: Tensor) -> Tensor:
+        for one in neurons:
+            one.reset_mem()
+        return torch.stack([net(x) for _ in range(STEPS)])
+
+    graph = snntorch_to_nir(net, IMAGES[:1], ignore_dims=[0])
+    return net, graph, run
+
+
+def norse_cuba() -> tuple[nn.Module, Any, Run]:
+    """LIF neurons as by default: 10 ms and 5 ms at steps of 1 ms."""
+    torch.manual_seed(6)
+
+    def lif(n: int) -> norse.LIFCell:
+        taus = {"tau_mem_inv": torch.full((n,), 100.0), "tau_syn_inv": torch.full((n,), 200.0)}
+        return norse.LIFCell(norse.LIFParameters(v_th=torch.ones(n), v_leak=torch.zeros(n), **taus))
+
+    net = norse.SequentialState(*mlp([lif(48), lif(32)], 5.0, 8.0))
+
+    def run(net: nn.Module, x: Tensor) -> Tensor:
+        state, out = None, []
+        for _ in range(STEPS):
+            y, state = net(x.flatten(1), state)
+            out.append(y)
+        return torch.stack(out)
+
+    return net, norse.to_nir(net, torch.rand(1, 64)), run
+
+
+def spikingjelly_cuba() -> tuple[nn.Module, Any, Run]:
+    """CUBALIF neurons as by default, reset to zero."""
+    torch.manual_seed(7)
+    net = nn.Sequential(layer.Flatten(), *mlp([neuron.CUBALIFNode(v_reset=0.0) for _ in range(2)], 1.0, 1.5))
+
+    def run(net: nn.Module, x: Tensor) -> Tensor:
+        functional.reset_net(net)
+        return torch.stack([net(x) for _ in range(STEPS)])
+
+    run(net, IMAGES[:1])
+    functional.reset_net(net)
+    return net, nir_exchange.export_to_nir(net, IMAGES[:1]), run
+
+
 if __name__ == "__main__":
     shown = HELD_OUT[:12]
-    makers = {"snntorch": snntorch, "norse": norse_, "spikingjelly": spikingjelly, "sinabs": sinabs_}
+    makers = {
+        "snntorch-lenet": snntorch, "norse-lenet": norse_, "spikingjelly-lenet": spikingjelly, "sinabs-lenet": sinabs_,
+        "snntorch-cuba": snntorch_cuba, "norse-cuba": norse_cuba, "spikingjelly-cuba": spikingjelly_cuba,
+    }  # fmt: skip
     for name, make in makers.items():
         net, graph, run = make()
-        nir.write(HERE / f"{name}-lenet.nir", graph)
+        nir.write(HERE / f"{name}.nir", graph)
         found = spikes_of(net, run, shown)
-        np.savez_compressed(HERE / f"{name}-lenet.npz", images=shown.numpy(), **found)
+        np.savez_compressed(HERE / f"{name}.npz", images=shown.numpy(), **found)
         with torch.no_grad():
             right = (run(net, HELD_OUT).sum(0).argmax(1) == HELD_OUT_LABELS).float().mean()
         print(
