@@ -144,7 +144,9 @@ def _in_order(nodes: dict[str, Node], edges: list[tuple[str, str]]) -> list[str]
         here = nodes[names[-1]]
         following = [b for a, b in edges if a == here.name]
         if len(following) != 1:
-            raise here.refuse(f"leads to {len(following)} nodes {following}; want 1, a chain of layers")
+            raise here.refuse(
+                f"leads to {len(following)} nodes {following}; want 1, a chain of layers (no recurrence, no branches)"
+            )
         if following[0] in names:
             raise here.refuse(f"leads back to {following[0]!r} (recurrence); spikes can only go forward here")
         names += following

@@ -151,6 +151,28 @@ def test_a_convolution_sums_what_torchs_does(case: str) -> None:
     assert ours == pytest.approx(want.numpy(), abs=1e-5)
 
 
+@pytest.mark.parametrize(("pool", "factor"), [(nir.SumPool2d, 4), (nir.AvgPool2d, 1)])
+def test_currents_that_are_pooled_bring_their_bias(tmp_path: Path, pool: Any, factor: int) -> None:
+    rng = np.random.default_rng(1)
+    weight, bias = rng.normal(size=(3, 1, 3, 3)).astype(np.float32), np.array([0.5, -0.25, 1], np.float32)
+    fire, two = nir.IF(np.full((3, 3, 2), 1e4), np.ones((3, 3, 2))), np.array([2, 2])
+    nodes = (
+        nir.Conv2d((6, 4), weight, 1, 1, 1, 1, bias),
+        pool(two, two, 0 * two),
+        fire,
+        nir.Flatten({"input": np.array([3, 3, 2])}, 0, -1),
+    )
+    graph = _graph(*nodes, _linear(4, 18), nir.IF(np.full(4, 1e4), np.ones(4)), _linear(2, 4))
+    graph.nodes["input"] = nir.Input(np.array([1, 6, 4]))
+    nir.write(tmp_path / "net.nir", graph)
+    network = from_nir(tmp_path / "net.nir", replace(SIX, shape=(1, 6, 4)), time_steps=1)
+    x = torch.from_numpy(rng.random((20, 1, 6, 4)).astype(np.float32))
+    current = F.conv2d(x, torch.from_numpy(weight), torch.from_numpy(bias), padding=1)
+    want = F.avg_pool2d(current, 2) * factor > 1
+    assert np.array_equal(network.encode(x.numpy())[0], want.numpy())
+    assert 0.1 < want.float().mean() < 0.9
+
+
 def test_a_network_that_ends_in_its_convolution_is_refused(tmp_path: Path) -> None:
     node = nir.Conv2d((6, 1), np.ones((4, 1, 3, 3)), 1, 1, 1, 1, np.zeros(4))
     graph = _graph(node, nir.IF(np.full((4, 6, 1), 1e4), np.ones((4, 6, 1))))
