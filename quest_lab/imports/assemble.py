@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.errors import BadInput
-from quest_lab.layers import FP32, SAME, LayerInfo, Topology, Window
+from quest_lab.layers import FP32, KERNEL, SAME, LayerInfo, Topology, Window
 from quest_lab.network import Floats32, Layer, Network
 from quest_lab.neurons import IF_HARD, Neuron
 
@@ -76,7 +76,7 @@ def assemble(
     classes = len(images.class_names)
     if topology.classes != classes:
         raise BadInput(f"{source}: {topology.classes} outputs, but {images.dataset!r} has {classes} classes")
-    encoder, *inner, head = _checked(topology, found, source)
+    encoder, *inner, head = checked(topology, found, source)
     infos, pools = topology.layers(), [block.pool for block in topology.blocks[1:]]
     return Network(
         topology=topology,
@@ -106,7 +106,20 @@ def shapes(topology: Topology) -> dict[str, tuple[int, ...]]:
     return want | {"head": (topology.classes, topology.features)}
 
 
-def _checked(topology: Topology, found: Sequence[Weights], source: str) -> list[Weights]:
+def spelled(layer: Weights) -> str:
+    """A convolution as a part of a topology: 8, 8k5s2p0."""
+    kernel, window = layer.weight.shape[2], layer.window
+    same = window.padding is None or (kernel % 2 and window.padding == kernel // 2)
+    words = [
+        str(len(layer.weight)),
+        f"k{kernel}" * (kernel != KERNEL),
+        f"s{window.stride}" * (window.stride != 1),
+    ]
+    return "".join(words) + ("" if same else f"p{window.padding}")
+
+
+def checked(topology: Topology, found: Sequence[Weights], source: str) -> list[Weights]:
+    """Encoder, layers and head in float32. Raises BadInput: shapes, no finite numbers."""
     return [
         _check_layer(layer, f"{name} of {topology.text}", shape, source)
         for layer, (name, shape) in zip(found, shapes(topology).items(), strict=True)

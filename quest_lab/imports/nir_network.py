@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from quest_lab.errors import BadInput
-from quest_lab.imports.assemble import Images, Timing, Weights, assemble
+from quest_lab.imports.assemble import Images, Timing, Weights, assemble, spelled
 from quest_lab.imports.dialects import DIALECTS, Dialect
 from quest_lab.imports.nir_file import Array, Node, Shape, read_chain
 from quest_lab.imports.pooling import Pool
 from quest_lab.imports.resets import with_reset
-from quest_lab.layers import KERNEL, SAME, Floats, Topology, Window
+from quest_lab.layers import SAME, Floats, Topology, Window
 from quest_lab.network import Network
 from quest_lab.neurons import IF_HARD, Neuron
 
@@ -268,21 +268,9 @@ def from_nir(
 def _text(layers: Sequence[Weights]) -> str:
     """The topology of encoder and layers, without the head: 8-8-F-L16."""
     inner = layers[:-1]
-    parts = [f"L{len(x.weight)}" if x.weight.ndim == 2 else _part(x) for x in inner]
+    parts = [f"L{len(x.weight)}" if x.weight.ndim == 2 else spelled(x) for x in inner]
     parts.insert(sum(x.weight.ndim == 4 for x in inner), "F")
     return "-".join(parts)
-
-
-def _part(layer: Weights) -> str:
-    """A convolution: 8, 8k5s2p0."""
-    kernel, window = layer.weight.shape[2], layer.window
-    words = [str(len(layer.weight))]
-    words += [f"k{kernel}"] if kernel != KERNEL else []
-    words += [f"s{window.stride}"] if window.stride != 1 else []
-    words += (
-        [f"p{window.padding}"] if window.padding not in (None, kernel // 2 if kernel % 2 else None) else []
-    )
-    return "".join(words)
 
 
 def _image_shape(shape: Shape, images: Images) -> tuple[int, int, int]:

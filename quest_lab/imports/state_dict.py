@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from quest_lab.errors import BadInput
 from quest_lab.imports.assemble import Images, Timing, Weights, assemble, shapes
+from quest_lab.imports.averages import fold_averages, with_maxima
 from quest_lab.layers import Topology
 from quest_lab.network import Network
 
@@ -24,7 +25,7 @@ _EPS = 1e-5  # of a batch norm: PyTorch's default, which a state dict does not k
 def from_state_dict(
     path: Path | str, network: str, images: Images, timing: Timing, *, names: Mapping[str, str] | None = None
 ) -> Network:
-    """The FP32 network `network` (as in quest_lab.layers) with the tensors of a file.
+    """The FP32 network `network` (as in quest_lab.layers, with V for 2x2 averages) with the tensors of a file.
 
     `names`: for each layer (conv1, conv2, fc3, ..., head) what its tensors are called before `.weight` and `.bias`,
     with a batch norm after it `NAME+NORM`; default: the tensors of the file in their order, none left over (not of
@@ -33,7 +34,7 @@ def from_state_dict(
     """
     source = Path(path)
     tensors = load_tensors(source)
-    topology = Topology.parse(network, images.shape, len(images.class_names))
+    topology = Topology.parse(with_maxima(network), images.shape, len(images.class_names))
     layers = list(shapes(topology))
     try:
         if names is None and source.suffix == ".safetensors":
@@ -44,6 +45,7 @@ def from_state_dict(
         found = [_weights(tensors, prefix, layer) for layer, prefix in prefixes.items()]
     except BadInput as error:
         raise BadInput(f"{source}: {error}") from None
+    topology, found = fold_averages(network, topology, found, str(source))
     return assemble(topology, found, timing, images, source=str(source))
 
 

@@ -125,6 +125,31 @@ def test_batch_norms_fold_into_weights_and_biases(tmp_path: Path, names: dict[st
     assert 0.1 < fired.mean() < 0.9
 
 
+def test_averages_are_taken_into_the_next_layer(tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.AvgPool2d(2), nn.Conv2d(4, 6, 3, padding=1), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(24, 12), nn.Linear(12, 10),
+    )  # fmt: skip
+    nn.init.normal_(net[5].weight)
+    found = _imported(_saved(tmp_path, ".pt", net), "4V-6V-F-L12")
+    assert found.topology.text == "4-6k6s2p2-F-L12"
+    images = np.random.default_rng(0).random((20, 1, 8, 8)).astype(np.float32)
+    with torch.no_grad():
+        spikes = _fire(net[0]((torch.from_numpy(images) - 0.3) / 0.4).expand(3, *[-1] * 4))
+        spikes = _fire(torch.stack([net[1:3](step) for step in spikes]))
+        spikes = _fire(torch.stack([net[3:6](step) for step in spikes]))
+        want = sum(net[6](step) for step in spikes)
+    assert found.infer(images).logits == pytest.approx(want.numpy(), abs=1e-4)
+    assert 0.05 < spikes.mean() < 0.95
+
+
+def test_an_average_before_another_is_refused(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 6, 3), nn.Linear(6, 10))
+    with pytest.raises(BadInput, match="'4-6V-A': an average before the spatial average of A; want F"):
+        _imported(_saved(tmp_path, ".pt", net), "4-6V-A")
+
+
 def test_batch_norms_that_follow_no_layer_are_asked_for(tmp_path: Path) -> None:
     net = _normed()
     state = {f"{name}.{key}": x.numpy() for name, i in (("a", 0), ("b", 2), ("n", 1), ("m", 3), ("c", 5))

@@ -198,7 +198,7 @@ def import_command(
     ] = None,
     dt: Annotated[float | None, typer.Option(help="Time step of a NIR graph, if not its library's.")] = None,
     network: Annotated[
-        str | None, typer.Option(help="Topology of a state dict, as of `train`; or 32k5s2p0.")
+        str | None, typer.Option(help="Topology of a state dict, as of `train`; also 32k5s2p0, 32V.")
     ] = None,
     theta: Annotated[
         float | None, typer.Option(help="Threshold of a state dict's neurons; default 1.")
