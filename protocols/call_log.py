@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from quest_lab.device import Cells, FieldPulse, Floats, Operation, ReadPulse
 from quest_lab.errors import BadInput
 from quest_lab.runfile import Run, open_run
+from quest_lab.runwriter import absorb_journal
 from quest_lab.schema import Kind, Op, Origin, Outcome
 
 _Columns: TypeAlias = dict[str, NDArray[Any]]
@@ -158,6 +159,7 @@ def nothing_yet(path: Path) -> CallLog:
 
 def load_call_log(path: Path, kind: str) -> CallLog:
     """The log of the run at `path`, cut off or not. Raises BadInput if it is not of this kind."""
+    absorb_journal(path)
     with open_run(path) as run:
         if run.kind != kind:
             raise BadInput(f"{run.path}: is a run of kind {run.kind!r}, not {kind!r}")

@@ -1,8 +1,7 @@
 """Recording: `RunWriter` and `open_run` (from their modules), and `Recorded`, which books a device's calls.
 
 On hardware the intent is on disk before a pulse is sent and the outcome after, so that a crash in between
-leaves an open intent: those cells are ambiguous and must be read. On simulated chips calls are buffered, with
-`intents` until the next pulse.
+leaves an open intent: those cells are ambiguous and must be read. On simulated chips calls are buffered.
 """
 
 from __future__ import annotations
@@ -59,19 +58,12 @@ class Recorded:
     """A Device whose every apply and read is in `run`, whatever happens."""
 
     def __init__(
-        self,
-        device: Device,
-        run: RunWriter,
-        clock: Clock,
-        *,
-        immediate: bool | None = None,
-        intents: bool = False,
+        self, device: Device, run: RunWriter, clock: Clock, *, immediate: bool | None = None
     ) -> None:
         self._device = device
         self._run = run
         self._clock = clock
         self._immediate = not device.capabilities.simulated if immediate is None else immediate
-        self._intents = intents
 
     @property
     def capabilities(self) -> Capabilities:
@@ -107,9 +99,11 @@ class Recorded:
         self._device.close()
 
     def _booked(self, call: _Call, act: Callable[[], _Answer]) -> _Answer:
-        if self._immediate or (self._intents and call.kind is Kind.APPLY):
+        if self._immediate:
             self._intend(call)
             self._run.flush()
+        elif call.kind is Kind.APPLY:
+            self._run.intend(call.kind, call.op, call.amplitude, call.width_s, call.clock_s, call.cells)
         try:
             return act()
         except BaseException as error:

@@ -264,7 +264,8 @@ Every run ends as one HDF5 file in NeXus shape: `import quest_lab; run = quest_l
 While it runs it is called `run.h5.part`. A killed run leaves that file; it opens like any other, with status
 `running`, and holds everything that was acknowledged: after each flush (every call on hardware, at most
 0.25 s apart on a simulated chip) and at each mark. Rows that were being written when the kill came are
-dropped by the reader.
+dropped by the reader. `measure` and `characterize` keep what a simulated chip did since then in `run.h5.journal`, which
+`--resume` puts into the file.
 
 | path | what |
 |---|---|

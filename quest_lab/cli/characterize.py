@@ -54,7 +54,7 @@ def execute(
         open_bench(
             str(device), cells=cells, seed=seed, cells_file=chip, run=out, kind="characterization",
             title=f"Characterisation of a chip on the bench {bench_name(device)}",
-            settings={**asdict(settings), "sample": sample}, overwrite=overwrite, resume=resume, intents=True,
+            settings={**asdict(settings), "sample": sample}, overwrite=overwrite, resume=resume, each_call=True,
             progress=report, **asdict(options),
         ) as session,
     ):  # fmt: skip

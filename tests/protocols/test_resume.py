@@ -134,8 +134,9 @@ def go(
         run = RunWriter.create(out, kind=kind, title="", seed=0, settings={})
     try:
         with run:
+            run.keep_each_call()
             inner: Device = device if heard else CutOff(device, cut)
-            counted = CutOff(Recorded(inner, run, clock, intents=True), cut if heard else NEVER)
+            counted = CutOff(Recorded(inner, run, clock), cut if heard else NEVER)
             later = 0.0 if away_s is None or log is None else log.end_wall_s + away_s
             session = resumable(
                 Session(counted, clock, run=run), log, hardware=away_s is not None, wall=lambda: later
@@ -250,7 +251,7 @@ def test_a_budget_counts_once_what_was_given_before_the_cut(tmp_path: Path, hear
     def measure(cut: int, log: CallLog | None) -> None:
         with open_bench(
             bench, cells=2, cells_file=tmp_path / "cells", run=out, kind="yield", resume=log is not None,
-            intents=True, ledger=tmp_path / "ledger",
+            each_call=True, ledger=tmp_path / "ledger",
         ) as session:  # fmt: skip
             if heard:
                 session.device = CutOff(session.device, cut)
