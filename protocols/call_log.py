@@ -185,7 +185,7 @@ def _log(run: Run) -> CallLog:
         known[int(first) : int(last)] = False
     known &= calls["count"] > 0
     end_s = float(calls["clock_s"][-1] + calls["width_s"][-1]) if rows else 0.0
-    end_wall_s = float(calls["wall_time_s"][-1]) if rows else 0.0
+    end_wall_s = float(calls["wall_time_s"][-1] + calls["width_s"][-1]) if rows else 0.0
     kept = {name: column[known] for name, column in calls.items()}
     return CallLog(run.path, kept, (cells[0], cells[1]), (values[0], values[1]), beyond, doubt, rows,
                    float(ahead[-1]) if rows else 0.0, end_s, end_wall_s)  # fmt: skip
