@@ -1,15 +1,15 @@
 """The commands of `quest-lab` as functions, for scripts: the same options, results returned, nothing printed of them.
 
-`characterize`, `energy`, `train`, `import_network`, `replay`, `validate`, `report` hand files to each other as the
-commands do; every option is a keyword. `open_run(path).result(name)` is an xarray.Dataset, `.table(name)` a pandas
-DataFrame. `open_bench` is one level below: a Session, whose device applies pulses and reads (quest_lab.device), and
-which the protocols take. Examples: the folder `examples`.
+`characterize`, `measure`, `energy`, `train`, `import_network`, `replay`, `validate`, `report` hand files to each other
+as the commands do; every option is a keyword. `open_run(path).result(name)` is an xarray.Dataset, `.table(name)` a
+pandas DataFrame. `open_bench` is one level below: a Session, whose device applies pulses and reads
+(quest_lab.device), and which the protocols take. Examples: the folder `examples`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quest_lab.changes import changes
 from quest_lab.characterization_file import load_characterization
@@ -18,12 +18,16 @@ from quest_lab.cli.energy import Asked
 from quest_lab.cli.energy import execute as _rank
 from quest_lab.cli.import_ import Reading
 from quest_lab.cli.import_ import execute as import_network
+from quest_lab.cli.measure import execute as _measure
 from quest_lab.cli.replay import execute as replay
 from quest_lab.cli.train import execute as train
 from quest_lab.cli.validate import execute as validate
+from quest_lab.errors import BadInput
 from quest_lab.examples import example_benches
 from quest_lab.network import Network
 from quest_lab.protocols.characterize import CharacterizeSettings
+from quest_lab.protocols.measurement import Measured
+from quest_lab.protocols.measurements import MEASUREMENTS
 from quest_lab.ranking import Ranking
 from quest_lab.runfile import open_run
 from quest_lab.schedule import Schedule
@@ -45,6 +49,7 @@ __all__ = [
     "example_benches",
     "import_network",
     "load_characterization",
+    "measure",
     "open_bench",
     "open_run",
     "replay",
@@ -66,6 +71,27 @@ def energy(
     full = load_characterization(characterization)
     asked = Asked(states=states)
     return _rank(full=full, schedule=schedule, out=out, overwrite=overwrite, asked=asked).ranking
+
+
+def measure(
+    kind: str,
+    *,
+    device: str,
+    out: Path,
+    cells: int | None = None,
+    sample: int | None = None,
+    chip: Path | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Measured:
+    """One property of a chip; `settings` as `--set` names them: measure("endurance", ..., cycles=1000)."""
+    if kind not in MEASUREMENTS:
+        raise BadInput(f"kind={kind!r}: want one of {', '.join(MEASUREMENTS)}")
+    return _measure(
+        kind=kind, device=device, out=out, settings=MEASUREMENTS[kind].settings(**settings), cells=cells, sample=sample,
+        chip=chip, seed=seed, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def diff(first: Path, second: Path) -> pandas.DataFrame:

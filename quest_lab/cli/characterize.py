@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,21 @@ from quest_lab.cli.dryrun import rehearse
 from quest_lab.cli.progress import progress
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.resume import resumable
+from quest_lab.protocols.settings import read_settings
 from quest_lab.protocols.staircase import staircase_result
 from quest_lab.session import Session, bench_name, open_bench
 
 
-def run(*, device: str, out: Path, options: BenchOptions, **given: Any) -> None:
+def run(*, device: str, out: Path, words: Sequence[str], options: BenchOptions, **given: Any) -> None:
+    settings = read_settings(CharacterizeSettings, "characterize", words)
+
+    def measured(**changed: Any) -> Characterization:
+        return execute(device=device, settings=settings, options=options, **{**given, **changed})
+
     if options.dry_run:
-        rehearse(
-            device,
-            lambda **temporary: execute(
-                device=device, options=options, **{**given, **temporary, "resume": False}
-            ),
-        )
+        rehearse(device, lambda **temporary: measured(**temporary, resume=False))
         return
-    print_findings(execute(device=device, out=out, options=options, **given))
+    print_findings(measured(out=out))
     print_resumes(out)
     print(f"characterisation: {out}")
 

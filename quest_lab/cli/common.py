@@ -100,12 +100,17 @@ def chip_of(
 
 def log_of(out: Path, kind: str, device: str, chip: Path | None, options: BenchOptions) -> CallLog:
     """What the run of this kind at `out`, to be gone on with, was told. BadInput where its cells are lost."""
+    check_cells_kept(device, chip, options)
+    return load_call_log(out, kind)
+
+
+def check_cells_kept(device: str, chip: Path | None, options: BenchOptions) -> None:
+    """BadInput where a run that was cut off cannot be gone on with, for its cells are lost."""
     if chip is None and not options.hardware:
         raise BadInput(
             f"--resume: the simulated cells of {bench_name(device)} ended with the command that was cut off, unless "
             "--chip FILE kept them: name it, or begin anew"
         )
-    return load_call_log(out, kind)
 
 
 def print_resumes(out: Path) -> None:

@@ -126,6 +126,14 @@ Recover = Annotated[
         "--recover", help="First read the cells that a run cut off at the same --out left in doubt."
     ),
 ]
+Words = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A setting of the protocol, SI units, as often as needed; a wrong name lists them.",
+        metavar="NAME=VALUE",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was cut off.")]
 DryRun = Annotated[
     bool,

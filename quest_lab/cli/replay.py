@@ -13,6 +13,7 @@ from quest_lab.cli.common import (
     AS_USUAL,
     BenchOptions,
     accounts,
+    check_cells_kept,
     chip_of,
     energy,
     load_restricted,
@@ -75,6 +76,8 @@ def execute(
     pattern: Pattern | None = None,
     options: BenchOptions = AS_USUAL,
 ) -> Replayed:
+    if resume:
+        check_cells_kept(device, chip, options)
     with Schedule.open(schedule) as source:
         if sample is not None and tiles:
             raise BadInput("--sample and --tiles: want one of them")

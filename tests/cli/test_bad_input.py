@@ -68,6 +68,29 @@ def test_a_foreign_hdf5_file_is_told_from_a_run(fails: Callable[..., str], tmp_p
     assert "foreign.h5" in fails("show", tmp_path / "foreign.h5")
 
 
+def test_a_replay_whose_simulated_cells_are_lost_is_not_gone_on_with(
+    fails: Callable[..., str], tmp_path: Path, chip_run: Path, schedule: Path
+) -> None:
+    said = fails(*replay(schedule, chip_run, tmp_path / "o.h5", "--resume"))
+    assert "--resume: the simulated cells of scaled ended with the command that was cut off" in said
+
+
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("cycles=3", "characterize knows start_v=, stop_v=, step_v=0.01"),
+        ("step_v=wide", "'wide' is not a number"),
+        ("repeats=1.5", "'1.5' is not an integer"),
+        ("start_v=-1", "start_v=-1.0: want a finite amplitude above 0 V"),
+    ],
+)
+def test_a_setting_that_characterize_does_not_know(
+    fails: Callable[..., str], tmp_path: Path, word: str, names: str
+) -> None:
+    assert names in fails("characterize", "scaled", "--out", tmp_path / "c.h5", "--set", word)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_text_file_as_a_schedule(fails: Callable[..., str], tmp_path: Path, chip_run: Path) -> None:
     (tmp_path / "text.h5").write_text("no HDF5")
     assert "text.h5" in fails(*replay(tmp_path / "text.h5", chip_run, tmp_path / "o.h5"))

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from quest_lab.api import measure, open_run
 from quest_lab.budget import read_ledger
 from quest_lab.cli.options import MeasurementName
 from quest_lab.clock import VirtualClock
 from quest_lab.crossbar import Crossbar, WriteScheme
 from quest_lab.errors import BadInput, LimitExceeded
 from quest_lab.examples import example_benches
-from quest_lab.findings import Finding
+from quest_lab.findings import Finding, load_findings
 from quest_lab.protocols.measurement import Kind, Measured
 from quest_lab.protocols.measurements import MEASUREMENTS, settings_of
 from quest_lab.session import Session, open_bench
@@ -226,3 +227,13 @@ def test_cells_that_are_no_staircase_are_measured_too(preset: str, kind: str) ->
 def test_wrong_settings_are_named(word: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         settings_of("endurance", [word])
+
+
+def test_a_script_measures_as_the_command_does(tmp_path: Path) -> None:
+    out = tmp_path / "d.h5"
+    found = measure("disturb", device="scaled", out=out, cells=8, reads=12)
+    assert [(f.what, f.value) for f in load_findings(out)] == [(f.what, f.value) for f in found.findings]
+    with open_run(out) as run:
+        assert (run.settings["reads"], run.settings["cells"]) == (12, 8)
+    with pytest.raises(BadInput, match="kind='disturbed': want one of yield, "):
+        measure("disturbed", device="scaled", out=out)

@@ -22,6 +22,7 @@ from quest_lab.cli.options import (
     RunOut,
     Seed,
     States,
+    Words,
     example,
     parsed,
     share,
@@ -43,10 +44,14 @@ def demo_command(
     run(out=out, seed=seed, overwrite=overwrite, quick=quick)
 
 
-@app.command("characterize", epilog=example("characterize scaled --out chip.h5 --cells 4096 --sample 256"))
+@app.command(
+    "characterize",
+    epilog=example("characterize scaled --out chip.h5 --cells 4096 --set confidence=0.05"),
+)
 def characterize_command(
     device: Device,
     out: RunOut,
+    words: Words = None,
     cells: Annotated[
         int | None,
         typer.Option(min=1, help="Cells of a simulated chip; of a bench's twin, at most those wired."),
@@ -68,6 +73,7 @@ def characterize_command(
     run(
         device=device,
         out=out,
+        words=words or (),
         cells=cells,
         sample=sample,
         chip=chip,
@@ -85,14 +91,7 @@ def measure_command(
     kind: Annotated[MeasurementName, typer.Argument(help="What to measure.")],
     device: Device,
     out: RunOut,
-    words: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="A setting of the measurement, SI units, as often as needed; a wrong name lists them.",
-            metavar="NAME=VALUE",
-        ),
-    ] = None,
+    words: Words = None,
     cells: Annotated[
         int | None,
         typer.Option(min=1, help="Cells of a simulated chip; of a bench's twin, at most those wired."),

@@ -19,6 +19,7 @@ from quest_lab.cli.options import (
     ObjectiveName,
     Overwrite,
     Recover,
+    Resume,
     RunOut,
     StageName,
     States,
@@ -49,7 +50,7 @@ def replay_command(
         bool, typer.Option("--tiles", help="Part after part, where the chip has fewer cells than weights.")
     ] = False,
     objective: Annotated[ObjectiveName, typer.Option(help="What its writes save.")] = ObjectiveName.ENERGY,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a replay that was cut off.")] = False,
+    resume: Resume = False,
     hardware: Hardware = False,
     log_wire: LogWire = False,
     recover: Recover = False,
@@ -120,9 +121,7 @@ def validate_command(
     images: Annotated[
         int | None, typer.Option(min=1, help="Draw so many of the held-out images; default all.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a validation that was cut off.")
-    ] = False,
+    resume: Resume = False,
     hardware: Hardware = False,
     log_wire: LogWire = False,
     recover: Recover = False,
