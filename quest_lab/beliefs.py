@@ -2,6 +2,10 @@
 
 Memory 0 is the belief about a cell nobody has written yet, N(0, 1); each landing between two thresholds leads to the
 belief of matched mean and variance, rounded to the grid. Only the beliefs that can be reached are kept.
+
+Where several found states count as one used state, a group begins at the threshold of its lowest, and a pulse aims at
+the used one: the attempt is that which is to this cell, as far as it is known, what the middle one is to the mean cell.
+(Left free, the policy would spare energy by landing on the lowest of the group, next to the boundary.)
 """
 
 from __future__ import annotations
@@ -10,14 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Cells, Floats, Scope
-from quest_lab.policy import WriteModel, actions_of, reset_shares, widths_s
+from quest_lab.policy import WriteModel, actions_of, conductance_ratio, reset_shares, widths_s
 from quest_lab.thresholds import ThresholdLaw
 
-TYPES = np.linspace(-6.0, 6.0, 49)  # offsets of the cells that expectations are taken over
+TYPES = np.linspace(-6.0, 6.0, 25)  # offsets of the cells that expectations are taken over (finer grids tell the same)
 MOST_MISFIT = 0.05  # share of first tries that may land elsewhere than the law says
 _DEVIATIONS = np.array([1.0, 0.8, 0.65, 0.5, 0.4, 0.3])
 _MEAN_STEP = 0.25
@@ -31,11 +34,9 @@ class Beliefs:
     mean: Floats
     deviation: Floats
 
-    def shares(self, mean: float = 0.0, deviation: float = 1.0) -> Floats:
-        """Belief [memory, type] over TYPES where the population is N(mean, deviation^2) instead of N(0, 1)."""
-        precision = self.deviation**-2 - 1.0 + deviation**-2
-        middle = (self.mean / self.deviation**2 + mean / deviation**2) / precision
-        weight = np.exp(-0.5 * precision[:, None] * (TYPES - middle[:, None]) ** 2)
+    def shares(self) -> Floats:
+        """Each belief as probabilities [memory, type] over TYPES."""
+        weight = np.exp(-0.5 * ((TYPES - self.mean[:, None]) / self.deviation[:, None]) ** 2)
         return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
     def nearest(self, mean: Floats, deviation: Floats) -> NDArray[np.int16]:
@@ -49,12 +50,11 @@ def write_model(
 ) -> WriteModel:
     """The threshold law's model where the law describes what was counted, else the counted shares.
 
-    Where several found states count as one used state, the counted shares too: the law would spare energy by landing
-    on the lowest of them, next to the boundary. `scope` and `reset_j` as for `WriteModel.measured`.
+    `scope` and `reset_j` as for `WriteModel.measured`.
     """
-    folded = found.fold is not None and found.fold.size > found.states
-    law = None if folded else ThresholdLaw.fit(found)
-    if law is None or law.misfit(found) > MOST_MISFIT:
+    whole = found.whole or found
+    law = ThresholdLaw.fit(whole)
+    if law is None or law.misfit(whole) > MOST_MISFIT:
         return WriteModel.measured(found, scope=scope, reset_j=reset_j)
     return threshold_model(law, found, scope=scope, reset_j=reset_j)
 
@@ -62,33 +62,58 @@ def write_model(
 def threshold_model(
     law: ThresholdLaw, found: Characterization, *, scope: Scope | None = None, reset_j: float | None = None
 ) -> WriteModel:
-    """The write model of cells under `law`: its memories are beliefs about the offset of a cell."""
+    """The write model of cells under `law` of all found states: its memories are beliefs about a cell's offset."""
     op, attempt = actions_of(found.states, found.attempts)
     volts = np.array([_volts(found, int(o), int(a)) for o, a in zip(op[1:], attempt[1:], strict=True)])
-    beliefs, after = _reachable(law, volts)
-    usable = np.arange(found.states) < op[1:, None]  # a set pulse is for raising only
-    landing = law.landing(volts, np.sqrt(law.shared) * TYPES, np.full(TYPES.size, 1.0 - law.shared))
-    read = law.decoded(found)
-    probability = np.zeros((TYPES.size, op.size, 1, found.states, found.states))
-    probability[:, 1:, 0] = (landing @ read) * usable[..., None]
-    probability[:, 0, 0] = reset_shares(found, scope)
+    fold = np.arange(law.volts.size + 1) if found.fold is None else found.fold
+    used = law.of_groups(fold)
+    beliefs, after = _reachable(used, volts)
     forgotten = np.broadcast_to(np.arange(after.shape[1])[:, None, None], after.shape[1:])[None]
-    cells, memory = _known_cells(law, beliefs, found)
+    cells, memory = _known_cells(law, beliefs, found.whole or found)
     return WriteModel(
-        probability=probability, share=beliefs.shares(),
+        probability=_probability(used, found, op, volts, scope), share=beliefs.shares(),
         after=np.concatenate([forgotten, after]).astype(np.int16), operation=op, attempt=attempt,
         pulse_j=_pulse_j(found, op, attempt, volts, reset_j)[:, None],
         pulse_s=np.where(op == 0, *widths_s(found)[:2]), read_j=found.read_energy_j(),
-        read_s=found.read.width_s, lasting=True, known_cells=cells, known_memory=memory,
-        alternatives=_alternatives(beliefs, law.cells),
+        read_s=found.read.width_s, allowed=_aims(law, found, fold, beliefs), begin=_begin(found, memory, beliefs),
+        lasting=True, known_cells=cells, known_memory=memory,
+        alternatives=tuple(
+            _probability(a.of_groups(fold), found, op, volts, scope) for a in law.alternatives()
+        ),
     )  # fmt: skip
 
 
-def _alternatives(beliefs: Beliefs, cells: int) -> Floats:
-    """Beliefs under the populations that so many characterised cells leave equally likely, [81, memory, type]."""
-    z = ndtri((np.arange(9) + 0.5) / 9)
-    mean, deviation = z / np.sqrt(cells), np.exp(z / np.sqrt(2.0 * cells))
-    return np.stack([beliefs.shares(m, d) for m in mean for d in deviation])
+def _probability(
+    law: ThresholdLaw, found: Characterization, op: NDArray[np.int8], volts: Floats, scope: Scope | None
+) -> Floats:
+    """Of transitions between read states [type, action, 1, from, to]."""
+    usable = np.arange(found.states) < op[1:, None]  # a set pulse is for raising only
+    landing = law.landing(volts, np.sqrt(law.shared) * TYPES, np.full(TYPES.size, 1.0 - law.shared))
+    out = np.zeros((TYPES.size, op.size, 1, found.states, found.states))
+    out[:, 1:, 0] = (landing @ law.decoded(found)) * usable[..., None]
+    out[:, 0, 0] = reset_shares(found, scope)
+    return out
+
+
+def _aims(
+    law: ThresholdLaw, found: Characterization, fold: NDArray[np.int64], beliefs: Beliefs
+) -> NDArray[np.bool_]:
+    """Pulses that may be given, [action, memory]: in a group of states those that aim at the used one."""
+    op, attempt = actions_of(found.states, found.attempts)
+    alone = np.bincount(fold)[op] == 1
+    levels = (found.whole or found).levels.mean
+    threshold = np.searchsorted(levels, found.levels.mean)[op] - 1
+    offset_v = np.sqrt(law.shared) * law.spread_v[threshold, None] * beliefs.mean
+    middle, step = found.attempts // 2, max(found.attempt_step_v, 1e-9)
+    aimed = np.clip(middle + np.rint(offset_v / step), 0, found.attempts - 1)
+    return np.asarray(alone[:, None] | (aimed == attempt[:, None]) | (op == 0)[:, None])
+
+
+def _begin(found: Characterization, known: NDArray[np.int16], beliefs: Beliefs) -> Floats:
+    """Share of the cells that begin with each memory."""
+    count = np.bincount(known, minlength=beliefs.mean.size).astype(np.float64)
+    count[0] += found.cells.size - known.size
+    return np.asarray(count / count.sum())
 
 
 def _known_cells(
@@ -116,15 +141,13 @@ def _pulse_j(
 
     It was measured on the sampled cells; the baselines tell how much better the others conduct.
     """
-    conductance = 1.0 / found.baseline_ohm
-    sampled = conductance[found.index_of(found.sample)].mean()
     square = volts**2 * found.set_width_s
     energy = found.energy_j[op[1:], attempt[1:]]
     out = np.empty((op.size, found.states))
     out[0] = found.reset_energy_j if reset_j is None else reset_j
     known = ~np.isnan(energy)
     siemens = np.where(known, energy / square[:, None], 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    out[1:] = np.where(known, energy, square[:, None] * siemens) * conductance.mean() / sampled
+    out[1:] = np.where(known, energy, square[:, None] * siemens) * conductance_ratio(found)
     return out
 
 
