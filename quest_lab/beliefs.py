@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Cells, Floats, Scope
-from quest_lab.policy import WriteModel, actions_of, conductance_ratio, reset_shares, widths_s
+from quest_lab.policy import WriteModel, actions_of, reset_shares, verify_energy_j, widths_s
 from quest_lab.thresholds import ThresholdLaw
 
 TYPES = np.linspace(-6.0, 6.0, 25)  # offsets of the cells that expectations are taken over (finer grids tell the same)
@@ -70,15 +71,15 @@ def threshold_model(
     beliefs, after = _reachable(used, volts)
     forgotten = np.broadcast_to(np.arange(after.shape[1])[:, None, None], after.shape[1:])[None]
     cells, memory = _known_cells(law, beliefs, found.whole or found)
+    pulse_j, error_j = _pulse_j(found, op, volts, reset_j)
+    said, *others = (_probability(x.of_groups(fold), found, op, volts, scope) for x in (law, *law.alternatives()))
     return WriteModel(
-        probability=_probability(used, found, op, volts, scope), share=beliefs.shares(),
-        after=np.concatenate([forgotten, after]).astype(np.int16), operation=op, attempt=attempt,
-        pulse_j=_pulse_j(found, op, attempt, volts, reset_j)[:, None],
-        pulse_s=np.where(op == 0, *widths_s(found)[:2]), read_j=found.read_energy_j(),
-        read_s=found.read.width_s, allowed=_aims(law, found, fold, beliefs), begin=_begin(found, memory, beliefs),
-        lasting=True, known_cells=cells, known_memory=memory,
-        alternatives=tuple(
-            _probability(a.of_groups(fold), found, op, volts, scope) for a in law.alternatives()
+        probability=said, share=beliefs.shares(), after=np.concatenate([forgotten, after]).astype(np.int16),
+        operation=op, attempt=attempt, pulse_j=pulse_j[:, None], pulse_s=np.where(op == 0, *widths_s(found)[:2]),
+        read_j=verify_energy_j(found), read_s=found.read.width_s, allowed=_aims(law, found, fold, beliefs),
+        begin=_begin(found, memory, beliefs), lasting=True, known_cells=cells, known_memory=memory,
+        alternatives=(
+            *((other, pulse_j[:, None]) for other in others), (said, (pulse_j + error_j)[:, None]),
         ),
     )  # fmt: skip
 
@@ -101,9 +102,7 @@ def _aims(
     """Pulses that may be given, [action, memory]: in a group of states those that aim at the used one."""
     op, attempt = actions_of(found.states, found.attempts)
     alone = np.bincount(fold)[op] == 1
-    levels = (found.whole or found).levels.mean
-    threshold = np.searchsorted(levels, found.levels.mean)[op] - 1
-    offset_v = np.sqrt(law.shared) * law.spread_v[threshold, None] * beliefs.mean
+    offset_v = np.sqrt(law.shared) * law.spread_v[_used(found)[op] - 1, None] * beliefs.mean
     middle, step = found.attempts // 2, max(found.attempt_step_v, 1e-9)
     aimed = np.clip(middle + np.rint(offset_v / step), 0, found.attempts - 1)
     return np.asarray(alone[:, None] | (aimed == attempt[:, None]) | (op == 0)[:, None])
@@ -130,25 +129,50 @@ def _volts(found: Characterization, operation: int, attempt: int) -> float:
     return float(found.operation(operation, attempt).amplitude_v)  # type: ignore[union-attr]  # set: a voltage
 
 
-def _pulse_j(
-    found: Characterization,
-    op: NDArray[np.int8],
-    attempt: NDArray[np.int8],
-    volts: Floats,
-    reset_j: float | None,
-) -> Floats:
-    """Mean measured energy [action, from]; where a pulse was never given, V^2 t times the mean conductance.
+def _used(found: Characterization) -> NDArray[np.int64]:
+    """Which of all found states each state is."""
+    return np.searchsorted((found.whole or found).levels.mean, found.levels.mean)
 
-    It was measured on the sampled cells; the baselines tell how much better the others conduct.
+
+def _pulse_j(
+    found: Characterization, op: NDArray[np.int8], volts: Floats, reset_j: float | None
+) -> tuple[Floats, Floats]:
+    """Mean energy of a pulse over all cells, and its standard error, [action, from].
+
+    The sampled cells say what a pulse spends in proportion to the conductance of its cell at R0, which the baselines
+    tell of every cell. A pulse that was never given: V^2 t times the mean conductance of its state.
     """
-    square = volts**2 * found.set_width_s
-    energy = found.energy_j[op[1:], attempt[1:]]
-    out = np.empty((op.size, found.states))
-    out[0] = found.reset_energy_j if reset_j is None else reset_j
+    whole, used = found.whole or found, _used(found)
+    ohm_j, error = _per_conductance(whole)
+    shift = (volts - whole.set_v[used[op[1:]] - 1]) / max(whole.attempt_step_v, 1e-9)
+    which = used[op[1:]], np.rint(shift).astype(int) + whole.attempts // 2
+    energy, square = ohm_j[which][:, used], volts[:, None] ** 2 * found.set_width_s
     known = ~np.isnan(energy)
-    siemens = np.where(known, energy / square[:, None], 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    out[1:] = np.where(known, energy, square[:, None] * siemens) * conductance_ratio(found)
-    return out
+    ratio = np.where(known, energy / square, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    out = np.where(known, energy, square * ratio) * (1.0 / found.baseline_ohm).mean()
+    relative = np.where(known, error[which][:, used], 0.0)
+    reset = np.full((1, found.states), found.reset_energy_j if reset_j is None else reset_j)
+    return np.concatenate([reset, out]), np.concatenate([np.zeros_like(reset), out * relative])
+
+
+def _per_conductance(whole: Characterization) -> tuple[Floats, Floats]:
+    """Energy of a pulse over the conductance of its cell at R0 [operation, attempt, from], joule ohm; relative error.
+
+    The ratio of sums over the sampled cells, each of which is one observation (Cochran, Sampling Techniques).
+    """
+    each = whole.by_cell
+    shape = whole.counts.shape
+    op, attempt, _, start, _ = np.unravel_index(each.transition, shape)
+    pulse = np.ravel_multi_index((op, attempt, start), whole.energy_j.shape)
+    siemens = each.count / whole.baseline_ohm[whole.index_of(whole.sample)][each.cell]
+    size = whole.energy_j.size
+    sums = [csr_matrix((x, (pulse, each.cell)), shape=(size, whole.sample.size)) for x in (each.energy_j, siemens)]
+    joule, given = (np.asarray(x.sum(axis=1)).ravel() for x in sums)
+    ratio = np.divide(joule, given, out=np.full(size, np.nan), where=given > 0)
+    apart = sums[0] - sums[1].multiply(np.nan_to_num(ratio)[:, None])
+    square = np.asarray(apart.multiply(apart).sum(axis=1)).ravel()
+    error = np.sqrt(square) / np.where(joule > 0, joule, np.inf)
+    return ratio.reshape(whole.energy_j.shape), error.reshape(whole.energy_j.shape)
 
 
 def _reachable(law: ThresholdLaw, volts: Floats) -> tuple[Beliefs, NDArray[np.int64]]:

@@ -39,7 +39,7 @@ class WriteModel:
     (memory of length 1 where it does not matter) and `read_j[state]` in joule, `pulse_s[action]` and `read_s` in
     seconds. `allowed[action, memory]`: pulses that may be given. `lasting`: the memory is of the cell, not of one
     write; it begins at `known_memory` for `known_cells`, else at 0: `begin[memory]` are the shares over all cells.
-    `alternatives`: other `probability`, each one standard error away in a direction of its own.
+    `alternatives`: other `probability` and `pulse_j`, each one standard error away in a direction of its own.
     """
 
     probability: Floats
@@ -56,7 +56,7 @@ class WriteModel:
     lasting: bool = False
     known_cells: Cells = field(default_factory=lambda: np.empty(0, np.int64))
     known_memory: NDArray[np.int16] = field(default_factory=lambda: np.empty(0, np.int16))
-    alternatives: tuple[Floats, ...] = ()
+    alternatives: tuple[tuple[Floats, Floats], ...] = ()
 
     @property
     def states(self) -> int:
@@ -150,7 +150,7 @@ class WriteModel:
             probability[op, :, :, op:] = 0.0  # a set pulse is for raising only
         pulse = np.nan_to_num(found.energy_j) * conductance_ratio(found)
         pulse[0] = found.reset_energy_j if reset_j is None else reset_j
-        return cls.markov(probability, pulse, found.read_energy_j(), widths_s(found))
+        return cls.markov(probability, pulse, verify_energy_j(found), widths_s(found))
 
 
 def reset_shares(found: Characterization, scope: Scope | None = None) -> Floats:
@@ -165,6 +165,13 @@ def conductance_ratio(found: Characterization) -> float:
     """Mean conductance of the cells over that of the sampled ones, whose pulses were measured: by the baselines."""
     conductance = 1.0 / found.baseline_ohm
     return float(conductance.mean() / conductance[found.index_of(found.sample)].mean())
+
+
+def verify_energy_j(found: Characterization) -> Floats:
+    """Mean energy of a read over all cells with a baseline, [state]."""
+    swing = found.top_ohm - found.baseline_ohm
+    siemens = [(1.0 / (found.baseline_ohm + level * swing)).mean() for level in found.levels.mean]
+    return np.array(siemens) * found.read.amplitude_v**2 * found.read.width_s
 
 
 def widths_s(found: Characterization) -> tuple[float, float, float]:
@@ -242,18 +249,18 @@ def solve(
 def evaluate(policy: Policy) -> WriteCost:
     """Expected costs [from, to] of the first write of a cell, from the memory that it begins with."""
     model, (state, target) = policy.model, np.indices((policy.model.states,) * 2)
-    sums = np.einsum("eu,kuest->kest", model.share, sums_by_type(policy, model.probability))
+    sums = np.einsum("eu,kuest->kest", model.share, sums_by_type(policy, model.probability, model.pulse_j))
     return cost_of(model, sums[:, policy.start, state, target])
 
 
-def sums_by_type(policy: Policy, probability: Floats) -> Floats:
+def sums_by_type(policy: Policy, probability: Floats, pulse_j: Floats) -> Floats:
     """Pulse energy, verify energy, operations, resets and success [these, type, memory, from, target].
 
-    `probability` is that of the model or one of its alternatives.
+    `probability` and `pulse_j` are those of the model or one of its alternatives.
     """
     model, n = policy.model, policy.model.states
     here = np.zeros((5, model.operation.size, model.memories, n))
-    here[0] = np.broadcast_to(model.pulse_j, here[0].shape)
+    here[0] = np.broadcast_to(pulse_j, here[0].shape)
     here[2], here[3, 0] = 1.0, 1.0
     there = np.zeros((5, n))
     there[1] = model.read_j

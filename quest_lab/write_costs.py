@@ -24,7 +24,7 @@ _NORMAL = 1.96  # standard errors to both sides that make a 95 % interval
 def evaluate_writes(policy: Policy, writes: int) -> WriteCost:
     """Expected costs [write, from, to] of the first `writes` writes of a cell, to random targets."""
     n = policy.model.states
-    return _evaluate(policy, policy.model.probability, writes, _chance(np.zeros((n, n), np.int64)))
+    return _evaluate(policy, *_best(policy), writes, _chance(np.zeros((n, n), np.int64)))
 
 
 def expect(policy: Policy, asked: NDArray[np.int64]) -> WriteCost:
@@ -33,8 +33,8 @@ def expect(policy: Policy, asked: NDArray[np.int64]) -> WriteCost:
     writes = int(busy[-1]) + 1 if busy.size else 1
     chance, names = _chance(asked.sum(axis=0)), [f.name for f in fields(WriteCost)]
     sums = []
-    for probability in (policy.model.probability, *policy.model.alternatives):
-        cost = _evaluate(policy, probability, writes, chance)
+    for one in (_best(policy), *policy.model.alternatives):
+        cost = _evaluate(policy, *one, writes, chance)
         sums.append([float((getattr(cost, name) * asked[:writes]).sum()) for name in names])
     return WriteCost(*np.array(sums).T)
 
@@ -55,9 +55,13 @@ def _chance(moves: NDArray[np.int64]) -> Floats:
     return np.asarray(away / away.sum(axis=1, keepdims=True), np.float64)
 
 
-def _evaluate(policy: Policy, probability: Floats, writes: int, chance: Floats) -> WriteCost:
+def _best(policy: Policy) -> tuple[Floats, Floats]:
+    return policy.model.probability, policy.model.pulse_j
+
+
+def _evaluate(policy: Policy, probability: Floats, pulse_j: Floats, writes: int, chance: Floats) -> WriteCost:
     model, n = policy.model, policy.model.states
-    sums = sums_by_type(policy, probability)
+    sums = sums_by_type(policy, probability, pulse_j)
     if not model.lasting:
         state, target = np.indices((n, n))
         each = np.einsum("eu,kuest->kest", model.share, sums)[:, policy.start, state, target]
