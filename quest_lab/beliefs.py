@@ -11,6 +11,7 @@ the used one: the attempt is that which is to this cell, as far as it is known, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +54,17 @@ def write_model(
 
     `scope` and `reset_j` as for `WriteModel.measured`.
     """
-    whole = found.whole or found
-    law = ThresholdLaw.fit(whole)
-    if law is None or law.misfit(whole) > MOST_MISFIT:
+    law = _law_of(found.whole or found)
+    if law is None:
         return WriteModel.measured(found, scope=scope, reset_j=reset_j)
     return threshold_model(law, found, scope=scope, reset_j=reset_j)
+
+
+@lru_cache(maxsize=4)
+def _law_of(whole: Characterization) -> ThresholdLaw | None:
+    """The law, if it describes what was counted. Kept, since every write asks for it."""
+    law = ThresholdLaw.fit(whole)
+    return None if law is None or law.misfit(whole) > MOST_MISFIT else law
 
 
 def threshold_model(

@@ -45,7 +45,7 @@ ESTIMATES: dict[str, tuple[str, str, tuple[str, ...]]] = {  # 95 % intervals: un
 RSTD_PROBABILITY = 0.5  # an edge of the transition diagram needs this much at the lower 95 % bound
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Characterization:
     """Measured properties of a chip.
 

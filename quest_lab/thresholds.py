@@ -31,8 +31,9 @@ from quest_lab.device import Floats
 
 _RARE = 1e-3  # a landing rarer than this is taken for a misread
 _FLOOR = 1e-4  # share of landings that no law explains
-_OFFSETS = np.linspace(-4.5, 4.5, 61)  # u, where the likelihood of a cell is summed
+_OFFSETS = np.linspace(-4.5, 4.5, 91)  # u; hundreds of pulses tell that of a cell to 0.06: a coarser sum is wrong
 _ROUNDS = 12  # of Fisher scoring, at most
+_CLOSE = 0.01  # squared step in standard errors that ends it
 _STEP = 1e-3  # of a parameter, for a score
 _LEAST = 4.0  # least information on a parameter: a standard error is at most half its unit
 
@@ -67,9 +68,9 @@ class ThresholdLaw:
         for _ in range(_ROUNDS):
             score = law._scores(found, pulses)
             information = score.T @ score + _LEAST * np.eye(size)
-            step = np.clip(np.linalg.solve(information, score.sum(axis=0)), -0.5, 0.5)
-            law = law.moved(step)
-            if abs(step).max() < 0.01:
+            step = np.linalg.solve(information, score.sum(axis=0))
+            law = law._uphill(step, found, pulses)
+            if step @ information @ step < _CLOSE:
                 break
         return cls(law.volts, law.spread_v, law.shared, np.linalg.cholesky(np.linalg.inv(information)))
 
@@ -95,6 +96,15 @@ class ThresholdLaw:
         here = self._likelihood(found, pulses)
         steps = _STEP * np.eye(2 * self.volts.size + 1)
         return np.stack([self.moved(s)._likelihood(found, pulses) - here for s in steps], axis=1) / _STEP
+
+    def _uphill(self, step: Floats, found: Characterization, pulses: csr_matrix) -> Self:
+        """The law after as much of `step` as makes the pulses likelier."""
+        now = self._likelihood(found, pulses).sum()
+        for part in 0.5 ** np.arange(8):
+            law = self.moved(part * step)
+            if law._likelihood(found, pulses).sum() > now:
+                return law
+        return self
 
     def _likelihood(self, found: Characterization, pulses: csr_matrix) -> Floats:
         """Log-likelihood of each cell, of which `pulses[cell, transition]` were seen."""
