@@ -19,6 +19,7 @@ from scipy.sparse import csr_matrix
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Cells, Floats, Scope
+from quest_lab.errors import BadInput
 from quest_lab.policy import WriteModel, actions_of, reset_shares, verify_energy_j, widths_s
 from quest_lab.thresholds import ThresholdLaw
 
@@ -78,7 +79,7 @@ def threshold_model(
     beliefs, after = _reachable(used, volts)
     forgotten = np.broadcast_to(np.arange(after.shape[1])[:, None, None], after.shape[1:])[None]
     cells, memory = _known_cells(law, beliefs, found.whole or found)
-    pulse_j, error_j = _pulse_j(found, op, volts, reset_j)
+    pulse_j, error_j = _pulse_j(found, op, volts, _held(law, found, fold), reset_j)
     said, *others = (_probability(x.of_groups(fold), found, op, volts, scope) for x in (law, *law.alternatives()))
     return WriteModel(
         probability=said, share=beliefs.shares(), after=np.concatenate([forgotten, after]).astype(np.int16),
@@ -141,45 +142,53 @@ def _used(found: Characterization) -> NDArray[np.int64]:
     return np.searchsorted((found.whole or found).levels.mean, found.levels.mean)
 
 
+def _held(law: ThresholdLaw, found: Characterization, fold: NDArray[np.int64]) -> Floats:
+    """In which of all found states a cell is that holds a used one, [used, found]: where its pulse brought it."""
+    volts = np.array([_volts(found, s, found.attempts // 2) for s in range(1, found.states)])
+    landed = law.landing(volts, np.zeros(1), np.ones(1))[0, :, 0] * (fold == np.arange(1, found.states)[:, None])
+    return np.concatenate([np.eye(1, fold.size), landed / landed.sum(axis=1, keepdims=True)])
+
+
 def _pulse_j(
-    found: Characterization, op: NDArray[np.int8], volts: Floats, reset_j: float | None
+    found: Characterization, op: NDArray[np.int8], volts: Floats, held: Floats, reset_j: float | None
 ) -> tuple[Floats, Floats]:
     """Mean energy of a pulse over all cells, and its standard error, [action, from].
 
     The sampled cells say what a pulse spends in proportion to the conductance of its cell at R0, which the baselines
     tell of every cell. A pulse that was never given: V^2 t times the mean conductance of its state.
     """
-    whole, used = found.whole or found, _used(found)
+    whole, which = found.whole or found, _used(found)[op[1:]]
     ohm_j, error = _per_conductance(whole)
-    shift = (volts - whole.set_v[used[op[1:]] - 1]) / max(whole.attempt_step_v, 1e-9)
-    which = used[op[1:]], np.rint(shift).astype(int) + whole.attempts // 2
-    energy, square = ohm_j[which][:, used], volts[:, None] ** 2 * found.set_width_s
-    known = ~np.isnan(energy)
+    attempt = np.rint((volts - whole.set_v[which - 1]) / max(whole.attempt_step_v, 1e-9)).astype(int)
+    energy = ohm_j[which, attempt + whole.attempts // 2]
+    square, known = volts[:, None] ** 2 * found.set_width_s, ~np.isnan(energy)
     ratio = np.where(known, energy / square, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    out = np.where(known, energy, square * ratio) * (1.0 / found.baseline_ohm).mean()
-    relative = np.where(known, error[which][:, used], 0.0)
+    siemens = (1.0 / found.baseline_ohm).mean()
+    out = np.where(known, energy, square * ratio) * siemens @ held.T
+    wrong = np.where(known, error[which, attempt + whole.attempts // 2], 0.0) * siemens @ held.T
     reset = np.full((1, found.states), found.reset_energy_j if reset_j is None else reset_j)
-    return np.concatenate([reset, out]), np.concatenate([np.zeros_like(reset), out * relative])
+    return np.concatenate([reset, out]), np.concatenate([np.zeros_like(reset), wrong])
 
 
 def _per_conductance(whole: Characterization) -> tuple[Floats, Floats]:
-    """Energy of a pulse over the conductance of its cell at R0 [operation, attempt, from], joule ohm; relative error.
+    """Energy of a pulse over the conductance of its cell at R0 [operation, attempt, from], joule ohm, and its error.
 
     The ratio of sums over the sampled cells, each of which is one observation (Cochran, Sampling Techniques).
     """
-    each = whole.by_cell
-    shape = whole.counts.shape
-    op, attempt, _, start, _ = np.unravel_index(each.transition, shape)
-    pulse = np.ravel_multi_index((op, attempt, start), whole.energy_j.shape)
+    each, shape = whole.by_cell, whole.energy_j.shape
+    if each is None:
+        raise BadInput("characterization: holds no counts of each cell")
+    op, attempt, _, start, _ = np.unravel_index(each.transition, whole.counts.shape)
+    pulse = np.ravel_multi_index((op, attempt, start), shape)
     siemens = each.count / whole.baseline_ohm[whole.index_of(whole.sample)][each.cell]
-    size = whole.energy_j.size
+    size = int(np.prod(shape))
     sums = [csr_matrix((x, (pulse, each.cell)), shape=(size, whole.sample.size)) for x in (each.energy_j, siemens)]
     joule, given = (np.asarray(x.sum(axis=1)).ravel() for x in sums)
     ratio = np.divide(joule, given, out=np.full(size, np.nan), where=given > 0)
     apart = sums[0] - sums[1].multiply(np.nan_to_num(ratio)[:, None])
     square = np.asarray(apart.multiply(apart).sum(axis=1)).ravel()
-    error = np.sqrt(square) / np.where(joule > 0, joule, np.inf)
-    return ratio.reshape(whole.energy_j.shape), error.reshape(whole.energy_j.shape)
+    error = np.sqrt(square) / np.where(given > 0, given, np.inf)
+    return ratio.reshape(shape), error.reshape(shape)
 
 
 def _reachable(law: ThresholdLaw, volts: Floats) -> tuple[Beliefs, NDArray[np.int64]]:

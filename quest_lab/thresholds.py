@@ -31,7 +31,7 @@ from quest_lab.device import Floats
 
 _RARE = 1e-3  # a landing rarer than this is taken for a misread
 _FLOOR = 1e-4  # share of landings that no law explains
-_OFFSETS = np.linspace(-4.5, 4.5, 91)  # u; hundreds of pulses tell that of a cell to 0.06: a coarser sum is wrong
+_OFFSETS = np.linspace(-4.5, 4.5, 181)  # u; hundreds of pulses tell a cell's to 0.06: coarser sums are wrong
 _ROUNDS = 12  # of Fisher scoring, at most
 _CLOSE = 0.01  # squared step in standard errors that ends it
 _STEP = 1e-3  # of a parameter, for a score
