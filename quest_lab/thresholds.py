@@ -34,7 +34,7 @@ _FLOOR = 1e-4  # share of landings that no law explains
 _OFFSETS = np.linspace(-4.5, 4.5, 181)  # u; hundreds of pulses tell a cell's to 0.06: coarser sums are wrong
 _ROUNDS = 12  # of Fisher scoring, at most
 _CLOSE = 0.01  # squared step in standard errors that ends it
-_STEP = 1e-3  # of a parameter, for a score
+_STEP = 1e-6  # of a parameter, for a score: one-sided, so the curvature (up to 1e4) must not show
 _LEAST = 4.0  # least information on a parameter: a standard error is at most half its unit
 
 
