@@ -44,9 +44,7 @@ class Asked:
         moves = np.zeros((2, MOST_WRITES, states, states), np.int64)
         return cls(moves, np.zeros(states, np.int64), (held > 0).astype(np.int64))
 
-    def step(
-        self, scope: Scope, before: States, after: States, rows: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def step(self, scope: Scope, before: States, after: States, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Note a step that brings `rows` of all placed cells from `before` to `after`; returns its own moves[0]."""
         falls = scope is Scope.ARRAY and bool(np.any(after[rows] < before[rows]))
         start = np.zeros_like(before) if falls else before

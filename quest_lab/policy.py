@@ -8,8 +8,8 @@ action 0 the reset, the others set pulses of one operation at one attempt (ampli
 
 What cells do may depend on a hidden type u of the cell, of which e holds a belief share[e, u]: then
 P[a, e] = sum_u share[e, u] P_u[a], and a policy is evaluated type by type (`write_costs`), so that the failures of a
-weak cell are correlated. With certain transitions the expected pulse energy is QUEST's matrix (arXiv 2504.00679): R2 -> R1 is a
-reset and a pulse.
+weak cell are correlated. With certain transitions the expected pulse energy is QUEST's matrix (arXiv 2504.00679):
+R2 -> R1 is a reset and a pulse.
 """
 
 from __future__ import annotations

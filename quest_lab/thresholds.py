@@ -64,7 +64,10 @@ class ThresholdLaw:
         shared, spread = _shared_variance(known, found.threshold_repeat_v)
         size = 2 * spread.size + 1
         spread = np.maximum(spread, 1e-3 * found.attempt_step_v + 1e-9)
-        law, pulses = cls(known.mean(axis=0), spread, shared, np.zeros((size, size))), _pulses(found, found.by_cell)
+        law, pulses = (
+            cls(known.mean(axis=0), spread, shared, np.zeros((size, size))),
+            _pulses(found, found.by_cell),
+        )
         for _ in range(_ROUNDS):
             score = law._scores(found, pulses)
             information = score.T @ score + _LEAST * np.eye(size)

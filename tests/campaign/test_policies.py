@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -78,10 +79,17 @@ def followed(device: SimulatedChip, found: Characterization, objective: Objectiv
     programmer, wanted = Programmer(tally, found, objective=objective), targets(found.states)
     model, (quantity, reads) = programmer.policy.model, QUANTITY[objective]
     read = {"": 0.0, "read_j": model.read_j[:, None], "read_s": model.read_s}[reads]
-    each = getattr(evaluate_writes(programmer.policy, ROUNDS + 1), quantity) - read * ~np.eye(found.states, dtype=bool)
+    each = getattr(evaluate_writes(programmer.policy, ROUNDS + 1), quantity) - read * ~np.eye(
+        found.states, dtype=bool
+    )
     programmer.write(found.cells, wanted[0])
-    start, asked, due, failed = getattr(tally, objective).copy(), Asked.loaded(wanted[0], found.states), 0.0, 0
-    for before, after in zip(wanted, wanted[1:], strict=False):
+    start, asked, due, failed = (
+        getattr(tally, objective).copy(),
+        Asked.loaded(wanted[0], found.states),
+        0.0,
+        0,
+    )
+    for before, after in pairwise(wanted):
         held = before if found.reset_scope is Scope.CELL else np.zeros_like(before)
         due = due + each[asked.written, held.astype(int), after.astype(int)]
         asked.step(found.reset_scope, before, after, np.arange(CELLS))
@@ -163,7 +171,9 @@ def test_expected_cost_is_that_of_monte_carlo_and_no_rule_beats_the_policy(
                         gaps[preset, bits, objective] = solver_gap(found, objective)
                     mine.append(followed(device, found, objective))
                     print(preset, bits, objective, mine[-1], mine[-1].deviation, flush=True)
-    publish("policies", "Write policies: expected cost, Monte Carlo, rules made by hand", _page(outcomes, gaps))
+    publish(
+        "policies", "Write policies: expected cost, Monte Carlo, rules made by hand", _page(outcomes, gaps)
+    )
     everything = [one for some in outcomes.values() for one in some]
     inside = np.mean([abs(one.deviation) <= 1.96 for one in everything])
     assert inside >= 0.90
