@@ -12,12 +12,13 @@ from quest_lab.characterization import Characterization
 from quest_lab.device import Cells, FieldPulse, Floats, Scope, whole_domains
 from quest_lab.errors import LimitExceeded
 from quest_lab.placement import Placement
-from quest_lab.policy import WriteModel, evaluate, solve
+from quest_lab.policy import evaluate
 from quest_lab.protocols.validate_baselines import READS, top_pulse
 from quest_lab.protocols.validate_encodings import Levels
 from quest_lab.protocols.validate_kept import Key
 from quest_lab.protocols.validate_tiles import Programming
 from quest_lab.session import Session
+from quest_lab.write import policy_for
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class _Cost:
         self._can, self._programming = session.device.capabilities, programming
         self._found = programming.encoding.found
         self._array = self._can.reset_scope is Scope.ARRAY
-        self._cost = evaluate(solve(WriteModel.measured(self._found), free_start=self._array))
+        self._cost = evaluate(policy_for(self._found, programming.objective))
         self._held = np.full(self._can.cells, -1)  # the state each cell was left in; -1: not known
 
     def add(self, need: Need, placement: Placement, levels: Levels) -> None:

@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from quest_lab.characterization import Characterization
 from quest_lab.device import Cells, Floats, Scope
 from quest_lab.errors import BadInput
-from quest_lab.policy import WriteModel, actions_of, reset_shares, verify_energy_j, widths_s
+from quest_lab.policy import WriteModel, actions_of, reset_shares, widths_s
 from quest_lab.thresholds import ThresholdLaw
 
 TYPES = np.linspace(
@@ -88,7 +88,7 @@ def threshold_model(
     return WriteModel(
         probability=said, share=beliefs.shares(), after=np.concatenate([forgotten, after]).astype(np.int16),
         operation=op, attempt=attempt, pulse_j=pulse_j[:, None], pulse_s=np.where(op == 0, *widths_s(found)[:2]),
-        read_j=verify_energy_j(found), read_s=found.read.width_s, allowed=_aims(law, found, fold, beliefs),
+        read_j=_read_j(found), read_s=found.read.width_s, allowed=_aims(law, found, fold, beliefs),
         begin=_begin(found, memory, beliefs), lasting=True, known_cells=cells, known_memory=memory,
         alternatives=(
             *((other, pulse_j[:, None]) for other in others), (said, (pulse_j + error_j)[:, None]),
@@ -197,6 +197,13 @@ def _per_conductance(whole: Characterization) -> tuple[Floats, Floats]:
     square = np.asarray(apart.multiply(apart).sum(axis=1)).ravel()
     error = np.sqrt(square) / np.where(given > 0, given, np.inf)
     return ratio.reshape(shape), error.reshape(shape)
+
+
+def _read_j(found: Characterization) -> Floats:
+    """Mean energy of a read over all cells with a baseline, [state]."""
+    swing = found.top_ohm - found.baseline_ohm
+    siemens = [(1.0 / (found.baseline_ohm + level * swing)).mean() for level in found.levels.mean]
+    return np.array(siemens) * found.read.amplitude_v**2 * found.read.width_s
 
 
 def _reachable(law: ThresholdLaw, volts: Floats) -> tuple[Beliefs, NDArray[np.int64]]:

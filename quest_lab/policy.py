@@ -148,9 +148,9 @@ class WriteModel:
         probability[0] = reset_shares(found, scope)
         for op in range(1, found.states):
             probability[op, :, :, op:] = 0.0  # a set pulse is for raising only
-        pulse = np.nan_to_num(found.energy_j) * conductance_ratio(found)
+        pulse = np.nan_to_num(found.energy_j)
         pulse[0] = found.reset_energy_j if reset_j is None else reset_j
-        return cls.markov(probability, pulse, verify_energy_j(found), widths_s(found))
+        return cls.markov(probability, pulse, found.read_energy_j(), widths_s(found))
 
 
 def reset_shares(found: Characterization, scope: Scope | None = None) -> Floats:
@@ -159,19 +159,6 @@ def reset_shares(found: Characterization, scope: Scope | None = None) -> Floats:
     enough = resets.sum(axis=-1, keepdims=True)
     per_cell = (scope or found.reset_scope) is Scope.CELL
     return np.where(per_cell & (enough >= MIN_EVIDENCE), resets / np.maximum(enough, 1), 0.0)
-
-
-def conductance_ratio(found: Characterization) -> float:
-    """Mean conductance of the cells over that of the sampled ones, whose pulses were measured: by the baselines."""
-    conductance = 1.0 / found.baseline_ohm
-    return float(conductance.mean() / conductance[found.index_of(found.sample)].mean())
-
-
-def verify_energy_j(found: Characterization) -> Floats:
-    """Mean energy of a read over all cells with a baseline, [state]."""
-    swing = found.top_ohm - found.baseline_ohm
-    siemens = [(1.0 / (found.baseline_ohm + level * swing)).mean() for level in found.levels.mean]
-    return np.array(siemens) * found.read.amplitude_v**2 * found.read.width_s
 
 
 def widths_s(found: Characterization) -> tuple[float, float, float]:
