@@ -26,7 +26,7 @@ from quest_lab.thresholds import ThresholdLaw
 TYPES = np.linspace(
     -6.0, 6.0, 25
 )  # offsets of the cells that expectations are taken over (finer grids tell the same)
-MOST_MISFIT = 0.03  # share of first tries that may land elsewhere than the law says
+MOST_MISFIT = 0.02  # share of first tries that may land elsewhere than the law says, chance apart
 _DEVIATIONS = np.array([1.0, 0.8, 0.65, 0.5, 0.4, 0.3])
 _MEAN_STEP = 0.25
 _FURTHEST = 5.0

@@ -169,11 +169,15 @@ class ThresholdLaw:
         return offset, np.sqrt(1.0 - gain)
 
     def misfit(self, found: Characterization) -> float:
-        """Share of first tries that landed elsewhere than the law says: total variation, weighted by pulses."""
+        """Share of first tries that landed elsewhere than the law says, above what so many tries give by chance.
+
+        Total variation, weighted by pulses; its mean under the law is that of normal residuals.
+        """
         seen = found.counts[1:, :, 0].astype(np.float64)
         said = self.landing(_amplitudes(found), np.zeros(1), np.ones(1))[0] @ self.decoded(found)
         total = seen.sum(axis=-1, keepdims=True)
-        return float(0.5 * abs(seen - total * said).sum() / total.sum())
+        chance = np.sqrt(2.0 / np.pi * total * said * (1.0 - said))
+        return float(0.5 * (abs(seen - total * said) - chance).sum() / total.sum())
 
 
 def _amplitudes(found: Characterization) -> Floats:
