@@ -191,7 +191,7 @@ def _page(
         "is assumed. Inside: chips whose Monte Carlo cost is within 1.96 standard errors of the expected one, those of "
         "the law learned from the characterised cells and of the Monte Carlo together (failures of a cell are "
         "correlated, so cells are the units). Best rule: the cheapest policy made by hand over ours, failures at the "
-        "declared penalty, the worst chip. Solver: largest relative distance from the values of a linear program without "
+        "declared penalty, the worst chip. Solver: relative distance from the values of a linear program without "
         "horizon (not of time: a set pulse takes 10⁻⁶ of a reset there, so that trying on without end is best).",
         "",
         "| preset | bits | saves | expected | interval (±) | Monte Carlo | its error (±) | mean deviation | inside | "
