@@ -113,8 +113,9 @@ class ThresholdLaw:
         """Log-likelihood of each cell, of which `pulses[cell, transition]` were seen."""
         wide = np.full(_OFFSETS.size, 1.0 - self.shared)
         landing = self.landing(_amplitudes(found), np.sqrt(self.shared) * _OFFSETS, wide)
-        seen = (1.0 - _FLOOR) * (landing @ self.decoded(found)) + _FLOOR / found.states
-        by_offset = pulses @ np.log(seen).reshape(_OFFSETS.size, -1).T
+        given = np.flatnonzero(pulses.getnnz(axis=0))
+        seen = (landing @ self.decoded(found)).reshape(_OFFSETS.size, -1)[:, given]
+        by_offset = pulses[:, given] @ np.log((1.0 - _FLOOR) * seen + _FLOOR / found.states).T
         return np.asarray(logsumexp(by_offset - 0.5 * _OFFSETS**2, axis=1))
 
     def cuts(self, volts: Floats) -> Floats:
