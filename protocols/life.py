@@ -18,9 +18,10 @@ from quest_lab.device import Capabilities, Cells, FieldPulse, Floats, Scope, who
 from quest_lab.errors import LimitExceeded
 from quest_lab.mapping import Pattern, to_states
 from quest_lab.placement import Placement
-from quest_lab.policy import Objective, WriteModel, evaluate, solve
+from quest_lab.policy import Objective, evaluate
 from quest_lab.schedule import Schedule
 from quest_lab.session import Session
+from quest_lab.write import policy_for
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Writes:
         self.need = Need.none(can.cells)
         self._can, self._found = can, found
         self._array = can.reset_scope is Scope.ARRAY
-        self._tables = cost_tables(found, array=self._array, objective=objective)
+        self._tables = cost_tables(found, objective)
         self._held = np.full(can.cells, -1)  # the state each cell was left in; -1: not known
 
     def write(self, cells: Cells, target: States) -> None:
@@ -86,12 +87,10 @@ class Writes:
         self.need.add(cells, *(from_to(table, held, to) for table in self._tables))
 
 
-def cost_tables(
-    found: Characterization, *, array: bool, objective: Objective = "energy"
-) -> tuple[Floats, Floats]:
+def cost_tables(found: Characterization, objective: Objective = "energy") -> tuple[Floats, Floats]:
     """Expected pulses and joule [from, to]; what the policy counts for a field is not the cell's."""
-    cost = evaluate(solve(WriteModel.measured(found), objective=objective, free_start=array))
-    by_field = isinstance(found.reset, FieldPulse) and not array
+    cost = evaluate(policy_for(found, objective))
+    by_field = isinstance(found.reset, FieldPulse) and found.reset_scope is Scope.CELL
     return cost.pulses, cost.pulse_j - (cost.resets * found.reset_energy_j if by_field else 0.0)
 
 
@@ -134,7 +133,7 @@ def of_array_steps(session: Session, found: Characterization, cells: Cells, step
     can = session.device.capabilities
     need = Need.none(can.cells)
     if can.reset_scope is Scope.ARRAY:
-        tables = cost_tables(found, array=True)
+        tables = cost_tables(found)
         need.add(whole_domains(can, cells), steps, steps * reset_j(found))
         need.add(cells, *(steps * float(table[0].mean()) for table in tables))
     return need

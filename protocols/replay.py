@@ -21,12 +21,13 @@ from quest_lab.errors import BadInput
 from quest_lab.layers import LayerInfo, reads_by_level
 from quest_lab.mapping import Pattern, check, level_count, to_states
 from quest_lab.placement import Placement
-from quest_lab.policy import Objective, evaluate_each
+from quest_lab.policy import Objective
 from quest_lab.protocols.life import of_replay
 from quest_lab.protocols.replay_costs import Asked, expected
 from quest_lab.schedule import Schedule, Step
 from quest_lab.session import Session
 from quest_lab.write import Programmer, Written
+from quest_lab.write_costs import MOST_WRITES, evaluate_writes
 
 STEP_COLUMNS = (
     "tile",
@@ -71,7 +72,7 @@ class Replay:
     `write_j` how often each was written and the energy of its cell after the initial load, all of shape
     (placed,). `confusion[intended, read]` counts every write; `steps` holds the columns of the run file's table
     `replay_steps`, the initial load as step -1; energies in joule. `expected` holds, for each of COSTS, what the policy
-    expected of the steps after the load, one value for each alternative that the characterised cells leave open.
+    expected of the steps after the load: see `write_costs.interval`.
     """
 
     weight: NDArray[np.int64]
@@ -227,14 +228,14 @@ class _Replayer:
         self._session, self._schedule, self._found = session, schedule, found
         self._pattern, self._placement = pattern, placement
         self._programmer = Programmer(session.device, found, check=session.stop.check, objective=objective)
-        self._pulse_j = evaluate_each(self._programmer.policy).pulse_j
+        self._pulse_j = evaluate_writes(self._programmer.policy, min(schedule.steps + 2, MOST_WRITES)).pulse_j
         done = len(resume.steps["step"]) if resume else 0
         self._next = first + max(done - 1, 0)
         self._levels = schedule.levels_at(self._next)
         intended = to_states(self._levels[placement.placed], pattern)
         self._out = resume or Replay.of(placement, intended, found.states)
         self._out.intended, self._done, self._tile = intended, done, tile
-        self._asked = self._out.asked or Asked.nothing(self._programmer.policy)
+        self._asked = self._out.asked or Asked.loaded(intended, found.states)
         if self._out.memory is not None:
             self._programmer.memory[placement.cells] = self._out.memory
 
@@ -304,10 +305,8 @@ class _Replayer:
 
     def _predict(self, before: States, rows: NDArray[np.int64]) -> float:
         """Expected write energy of a step, the field of a domain reset left out (its own account)."""
-        programmer, cells, after = self._programmer, self._placement.cells, self._out.intended
-        scope = self._found.reset_scope
-        moves = self._asked.step(programmer.policy, scope, programmer.memory, cells, before, after, rows)
-        return float((moves * self._pulse_j).sum())
+        moves = self._asked.step(self._found.reset_scope, before, self._out.intended, rows)
+        return float((moves[: len(self._pulse_j)] * self._pulse_j).sum())
 
     def _row(
         self, step: int, epoch: int, batch: int, done: Written, predicted: float, reads: tuple[float, float]

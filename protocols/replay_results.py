@@ -8,8 +8,9 @@ import numpy as np
 
 from quest_lab.layers import LayerInfo
 from quest_lab.protocols.replay import Replay
-from quest_lab.protocols.replay_costs import COSTS, interval
+from quest_lab.protocols.replay_costs import COSTS
 from quest_lab.schema import Field, Result
+from quest_lab.write_costs import interval
 
 _LAYER_FIELDS = (
     ("weights", "", "weights of the layer", None),

@@ -59,7 +59,7 @@ def _so_far(
     found: Characterization,
 ) -> Replay:
     out = Replay.of(placement, to_states(schedule.levels_at(first)[placement.placed], pattern), found.states)
-    out.asked, out.memory = Asked.nothing(calls.policy), calls.memory
+    out.asked, out.memory = Asked.loaded(out.intended, found.states), calls.memory
     out.steps = {name: column.tolist() for name, column in table.items()}
     steps, rows = schedule.from_step(first), np.arange(placement.weights)
     for k, end in enumerate(out.steps["calls"]):
@@ -70,7 +70,7 @@ def _so_far(
             before = out.intended.copy()
             out.intended[named] = to_states(step.new[here], pattern)
             out.writes[named] += 1
-            out.asked.step(calls.policy, found.reset_scope, calls.memory, rows, before, out.intended, named)
+            out.asked.step(found.reset_scope, before, out.intended, named)
             for cells, energy_j in calls.pulses(begin, int(end)):
                 np.add.at(out.write_j, placement.rows_on(cells), energy_j)
         for cells, read in calls.reads(begin, int(end)):

@@ -66,7 +66,7 @@ class _Cost:
         self._can, self._programming = session.device.capabilities, programming
         self._found = programming.encoding.found
         self._array = self._can.reset_scope is Scope.ARRAY
-        self._tables = cost_tables(self._found, array=self._array)
+        self._tables = cost_tables(self._found, programming.objective)
         self._held = np.full(self._can.cells, -1)  # the state each cell was left in; -1: not known
 
     def add(self, need: Need, placement: Placement, levels: Levels) -> None:

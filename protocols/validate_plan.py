@@ -11,6 +11,7 @@ from quest_lab.device import ReadPulse
 from quest_lab.errors import BadInput
 from quest_lab.mapping import Pattern
 from quest_lab.network import Network
+from quest_lab.policy import Objective
 from quest_lab.protocols.validate_baselines import Baselines, baselines_so_far
 from quest_lab.protocols.validate_encodings import ANALOGUE, Analogue, Decoded, Differential, Reference
 from quest_lab.protocols.validate_kept import Key, TileRead, tiles_so_far
@@ -30,6 +31,7 @@ class ValidateSettings:
     read_at_v: tuple[float, ...] = ()
     images: int | None = None
     cost_images: int = 1000
+    objective: Objective = "energy"
 
     def __post_init__(self) -> None:
         if unknown := set(self.analogue or ()) - set(ANALOGUE):
@@ -99,7 +101,7 @@ def plan_of(
     read_backs = [ReadBack(at, waited_s) for waited_s in times for at in (nominal, *reads)]
     decoded = Decoded(found, pattern)
     placements = decoded.placements(network, tiles=settings.tiles)
-    programmings = [Programming(decoded, placements, read_backs)]
+    programmings = [Programming(decoded, placements, read_backs, objective=settings.objective)]
     if settings.open_loop:
         programmings.append(Programming(decoded, placements, read_backs[:1], closed_loop=False))
     skipped = []
@@ -112,7 +114,7 @@ def plan_of(
                 raise
             skipped.append(f"{name}: {why}")
             continue
-        programmings.append(Programming(encoding, placements, read_backs))
+        programmings.append(Programming(encoding, placements, read_backs, objective=settings.objective))
     return Plan(full, tuple(programmings), reads, tuple(skipped))
 
 

@@ -17,6 +17,7 @@ from quest_lab.characterization import Characterization, States
 from quest_lab.device import Cells, Floats, ReadPulse
 from quest_lab.mapping import to_levels
 from quest_lab.placement import Placement
+from quest_lab.policy import Objective
 from quest_lab.protocols.validate_encodings import Analogue, Decoded, Levels
 from quest_lab.protocols.validate_kept import Key, TileRead, keep_read, keep_tile
 from quest_lab.session import Session
@@ -41,12 +42,14 @@ class ReadBack:
 
 @dataclass(frozen=True)
 class Programming:
-    """One way to put the network into the cells; open loop: each pulse once, unverified."""
+    """One way to put the network into the cells; open loop: each pulse once, unverified. `objective`: what its writes
+    are to save."""
 
     encoding: Decoded | Analogue
     placements: Sequence[Placement]
     read_backs: Sequence[ReadBack]
     closed_loop: bool = True
+    objective: Objective = "energy"
 
     @property
     def steps(self) -> int:
@@ -176,8 +179,9 @@ def _tile(
 ) -> TileRead:
     encoding, cells = programming.encoding, placement.every
     programmer = Programmer(
-        session.device, encoding.found, check=session.stop.check, closed_loop=programming.closed_loop
-    )
+        session.device, encoding.found, check=session.stop.check, closed_loop=programming.closed_loop,
+        objective=programming.objective,
+    )  # fmt: skip
     done = programmer.write(cells, encoding.targets(placement, levels))
     step()
     truly_wrong = _truly_wrong(session, encoding.found, done)

@@ -45,7 +45,7 @@ ESTIMATES: dict[str, tuple[str, str, tuple[str, ...]]] = {  # 95 % intervals: un
 RSTD_PROBABILITY = 0.5  # an edge of the transition diagram needs this much at the lower 95 % bound
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Characterization:
     """Measured properties of a chip.
 
@@ -78,6 +78,7 @@ class Characterization:
     confidence: float  # half-width asked of the 95 % intervals of the set probabilities
     half_width: float  # the widest of these intervals when it stopped (cells, not pulses, are independent)
     fold: NDArray[np.int64] | None = None  # after restrict(): which used state each found state counts as
+    whole: Characterization | None = None  # after restrict(): with all states found
     by_cell: CellCounts | None = None  # the counts of each sampled cell, if kept and not restricted
     estimates: Mapping[str, Estimate] = field(default_factory=dict)  # names: ESTIMATES
     separation: Separation | None = (
@@ -185,6 +186,7 @@ class Characterization:
             threshold_v=self.threshold_v[:, used[1:] - 1],
             repeat_std=self.repeat_std[used],
             fold=group if self.fold is None else group[self.fold],
+            whole=self.whole or self,
             by_cell=None,
             estimates=dict(self._estimates_of(used)),
         )

@@ -7,14 +7,14 @@ action 0 the reset, the others set pulses of one operation at one attempt (ampli
     V_h(s, e) = min_a  cost[a, s] + sum_s' P[a, e, s, s'] (read[s'] + V_{h-1}(s', after[a, e, s, s']))    (Bellman)
 
 What cells do may depend on a hidden type u of the cell, of which e holds a belief share[e, u]: then
-P[a, e] = sum_u share[e, u] P_u[a], and a policy is evaluated type by type, so that the failures of a weak cell are
-correlated. With certain transitions the expected pulse energy is QUEST's matrix (arXiv 2504.00679): R2 -> R1 is a
-reset and a pulse.
+P[a, e] = sum_u share[e, u] P_u[a], and a policy is evaluated type by type (`write_costs`), so that the failures of a
+weak cell are correlated. With certain transitions the expected pulse energy is QUEST's matrix (arXiv 2504.00679):
+R2 -> R1 is a reset and a pulse.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from quest_lab.characterization import MIN_EVIDENCE, Characterization
 from quest_lab.device import Cells, Floats, Scope
 from quest_lab.errors import BadInput
-from quest_lab.policy_kernels import backward_induction, expected_sums, write_at_random
+from quest_lab.policy_kernels import backward_induction, expected_sums
 
 HORIZON = 12
 Objective = Literal["energy", "pulse_energy", "time", "pulses"]
@@ -37,8 +37,9 @@ class WriteModel:
     action whose probabilities sum to 0 is not available), `share[memory, type]` the belief, `after[action, memory,
     from, to]` the memory afterwards. `operation` and `attempt` of each action; `pulse_j[action, memory, from]`
     (memory of length 1 where it does not matter) and `read_j[state]` in joule, `pulse_s[action]` and `read_s` in
-    seconds. `lasting`: the memory is of the cell, not of one write; it begins at `known_memory` for `known_cells`, else
-    at 0. `alternatives[k, memory, type]`: beliefs that the characterised cells leave equally likely.
+    seconds. `allowed[action, memory]`: pulses that may be given. `lasting`: the memory is of the cell, not of one
+    write; it begins at `known_memory` for `known_cells`, else at 0: `begin[memory]` are the shares over all cells.
+    `alternatives`: other `probability` and `pulse_j`, each one standard error away in a direction of its own.
     """
 
     probability: Floats
@@ -50,10 +51,12 @@ class WriteModel:
     pulse_s: Floats
     read_j: Floats
     read_s: float
+    allowed: NDArray[np.bool_]
+    begin: Floats
     lasting: bool = False
     known_cells: Cells = field(default_factory=lambda: np.empty(0, np.int64))
     known_memory: NDArray[np.int16] = field(default_factory=lambda: np.empty(0, np.int16))
-    alternatives: Floats | None = None
+    alternatives: tuple[tuple[Floats, Floats], ...] = ()
 
     @property
     def states(self) -> int:
@@ -66,6 +69,11 @@ class WriteModel:
     @property
     def memories(self) -> int:
         return int(self.after.shape[1])
+
+    @property
+    def resets(self) -> bool:
+        """Whether a single cell can be reset."""
+        return bool(self.probability[:, 0].any())
 
     @property
     def expected(self) -> Floats:
@@ -105,8 +113,11 @@ class WriteModel:
             for o in range(1, op.size):
                 after[o, e] = 2 * _adjusted(a, int(op[o]), to, attempts) + (to != op[o])
         times = np.where(op == 0, times_s[0], times_s[1])
-        share = np.ones((2 * attempts, 1))
-        return cls(known, share, after, op, attempt, energy, times, read_j, times_s[2])
+        return cls(
+            probability=known, share=np.ones((2 * attempts, 1)), after=after, operation=op, attempt=attempt,
+            pulse_j=energy, pulse_s=times, read_j=read_j, read_s=times_s[2],
+            allowed=np.ones((op.size, 2 * attempts), np.bool_), begin=np.eye(1, 2 * attempts)[0],
+        )  # fmt: skip
 
     @classmethod
     def certain(cls, pulse_j: Floats, reset_j: float, read_j: Floats) -> WriteModel:
@@ -211,7 +222,7 @@ def solve(
     read = {"energy": model.read_j, "time": np.full(model.states, model.read_s)}.get(objective)
     if read is not None:
         cost = cost + expected @ read
-    cost = np.where(expected.sum(axis=-1) > 0, cost, np.inf)
+    cost = np.where((expected.sum(axis=-1) > 0) & model.allowed[:, :, None], cost, np.inf)
     dearest = 100.0 * float(cost[np.isfinite(cost)].max(initial=0.0))
     penalty = dearest if penalty is None else penalty
     action, value = backward_induction(np.ascontiguousarray(expected), model.after, cost, horizon, penalty)
@@ -223,65 +234,28 @@ def solve(
 
 
 def evaluate(policy: Policy) -> WriteCost:
-    """Expected costs [from, to] of following `policy` on the model it was solved for, from `start` on."""
-    each, (state, target) = evaluate_each(policy), np.indices((policy.model.states,) * 2)
-    return WriteCost(*(getattr(each, f.name)[policy.start, state, target] for f in fields(WriteCost)))
+    """Expected costs [from, to] of the first write of a cell, from the memory that it begins with."""
+    model, (state, target) = policy.model, np.indices((policy.model.states,) * 2)
+    sums = np.einsum("eu,kuest->kest", model.share, sums_by_type(policy, model.probability, model.pulse_j))
+    return cost_of(model, sums[:, policy.start, state, target])
 
 
-def evaluate_each(policy: Policy) -> WriteCost:
-    """Expected costs [memory, from, to] of a cell of which the writer remembers this much."""
-    return _cost(policy.model, np.einsum("eu,kuest->kest", _posterior(policy)[0], _by_type(policy)))
+def sums_by_type(policy: Policy, probability: Floats, pulse_j: Floats) -> Floats:
+    """Pulse energy, verify energy, operations, resets and success [these, type, memory, from, target].
 
-
-def expect(policy: Policy, asked: NDArray[np.int64]) -> WriteCost:
-    """Expected sums over writes `asked[memory, from, to]`, one for each alternative of the model.
-
-    Their spread says how well the characterised cells tell what cells do.
+    `probability` and `pulse_j` are those of the model or one of its alternatives.
     """
-    model = policy.model
-    cost = _cost(model, _by_type(policy))
-    beliefs, sums = _posterior(policy), []
-    for f in fields(WriteCost):
-        by_type = np.broadcast_to(getattr(cost, f.name), (beliefs.shape[2], *asked.shape))
-        sums.append(np.einsum("deu,ue->d", beliefs, np.einsum("uest,est->ue", by_type, asked)))
-    return WriteCost(*sums)
-
-
-def _posterior(policy: Policy, writes: int = 4) -> Floats:
-    """How cells of which so much is remembered are distributed over the types, [alternatives, memory, type].
-
-    Bayes' rule, with the probability that the policy itself leads a cell of each type to this memory in one to
-    `writes` writes to random targets: the rounding of the memory does no harm then.
-    """
-    model = policy.model
-    beliefs = model.share[None] if model.alternatives is None else model.alternatives
-    if not model.lasting:
-        return beliefs
-    led = np.zeros((model.share.shape[1], model.memories))
-    held = np.zeros((*led.shape, model.states))
-    held[:, 0, 0] = 1.0
-    for _ in range(writes):
-        held = write_at_random(model.probability, model.after, policy.action, held)
-        led += held.sum(axis=-1)
-    led[:, 0] = 1.0  # nothing known: as fabricated
-    weight = beliefs[:, :1] * led.T
-    total = weight.sum(axis=-1, keepdims=True)
-    return np.where(total > 1e-12, weight / np.maximum(total, 1e-300), beliefs)
-
-
-def _by_type(policy: Policy) -> Floats:
-    """Pulse energy, verify energy, operations, resets and success [these, type, memory, from, target]."""
     model, n = policy.model, policy.model.states
     here = np.zeros((5, model.operation.size, model.memories, n))
-    here[0] = np.broadcast_to(model.pulse_j, here[0].shape)
+    here[0] = np.broadcast_to(pulse_j, here[0].shape)
     here[2], here[3, 0] = 1.0, 1.0
     there = np.zeros((5, n))
     there[1] = model.read_j
-    return np.moveaxis(expected_sums(model.probability, model.after, policy.action, here, there), -1, 0)
+    return np.moveaxis(expected_sums(probability, model.after, policy.action, here, there), -1, 0)
 
 
-def _cost(model: WriteModel, sums: Floats) -> WriteCost:
-    """WriteCost of the sums[quantity, ..., from, to] of `_by_type`: with the read before the first pulse."""
+def cost_of(model: WriteModel, sums: Floats) -> WriteCost:
+    """WriteCost of the sums[quantity, ..., from, to] of `sums_by_type`: with the read before the first pulse."""
     pulse_j, verify_j, pulses, resets, success = sums
     away = 1.0 - np.eye(model.states)
     time_s = (

@@ -74,10 +74,10 @@ def expected_sums(
 
 
 @nb.njit(cache=True)
-def write_at_random(
-    probability: Floats, after: NDArray[np.int16], action: NDArray[np.int16], held: Floats
+def after_a_write(
+    probability: Floats, after: NDArray[np.int16], action: NDArray[np.int16], held: Floats, chance: Floats
 ) -> Floats:
-    """Distribution [type, memory, state] after one write to a random target, from `held`; types keep apart."""
+    """Distribution [type, memory, state] after a write to a target of `chance[from, to]`, from `held`."""
     types, memories, n = held.shape
     out = np.zeros((types, memories, n))
     now = np.zeros((2, memories, n))  # by turns
@@ -85,7 +85,7 @@ def write_at_random(
         for target in range(n):
             for e in range(memories):
                 for s in range(n):
-                    now[0, e, s], now[1, e, s] = held[u, e, s] / n, 0.0
+                    now[0, e, s], now[1, e, s] = held[u, e, s] * chance[s, target], 0.0
             for turn in range(action.shape[0] - 1):
                 here, there = now[turn % 2], now[1 - turn % 2]
                 for e in range(memories):

@@ -4,56 +4,121 @@ A pulse of V volts brings a cell from state k to
 
     max(k, #{j : V >= T_j + s_j y}),    y = sqrt(rho) u + sqrt(1 - rho) w,
 
-u ~ N(0, 1) the offset of the cell (device-to-device), w ~ N(0, 1) that of the pulse (cycle-to-cycle). T_j and s_j are
-fitted to the counted first tries of write trials (probit), rho to the thresholds of the sampled cells. A read decodes
-with the errors of the levels. What a writer remembers of a cell is a normal belief about its u, rounded to a small
-grid of means and deviations, so that an optimal policy can be solved for it and evaluated exactly, cell type by cell
-type; each landing between two thresholds tells an interval of y (truncated normal, matched moments).
+u ~ N(0, 1) the offset of the cell (device-to-device), w ~ N(0, 1) that of the pulse (cycle-to-cycle). A read decodes
+with the errors of the levels. T_j, s_j and rho have the greatest likelihood of all pulses of the write trials,
+
+    sum over cells of log integral phi(u) prod over its pulses P(landing | u) du,
+
+found by Fisher scoring with the scores of the cells (Berndt, Hall, Hall and Hausman, 1974), whose information also
+gives the errors. What a writer remembers of a cell is a normal belief about its u, rounded to a small grid of means
+and deviations, so that an optimal policy can be solved for it; each landing between two thresholds tells an interval
+of y (truncated normal, matched moments).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr
+from scipy.special import expit, logit, logsumexp, ndtr
 
+from quest_lab.cellcounts import CellCounts
 from quest_lab.characterization import MIN_EVIDENCE, Characterization
 from quest_lab.device import Floats
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 _RARE = 1e-3  # a landing rarer than this is taken for a misread
+_FLOOR = 1e-4  # share of landings that no law explains
+_OFFSETS = np.linspace(-4.5, 4.5, 181)  # u; hundreds of pulses tell a cell's to 0.06: coarser sums are wrong
+_ROUNDS = 12  # of Fisher scoring, at most
+_CLOSE = 0.01  # squared step in standard errors that ends it
+_STEP = 1e-6  # of a parameter, for a score: one-sided, so the curvature (up to 1e4) must not show
+_LEAST = 4.0  # least information on a parameter: a standard error is at most half its unit
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdLaw:
     """Thresholds `volts[S-1]` with their `spread_v[S-1]` over cells and pulses; `shared`: rho, the part of the
-    variance that is the cell's own; `cells`: number of cells that this was learned from."""
+    variance that is the cell's own.
+
+    `errors[parameter, direction]`: standard errors of its parameters, uncorrelated directions. Parameters: the
+    thresholds in their spreads, the logarithms of the spreads, the logit of rho.
+    """
 
     volts: Floats
     spread_v: Floats
     shared: float
-    cells: int
+    errors: Floats
 
     @classmethod
     def fit(cls, found: Characterization) -> Self | None:
-        """From the first tries of the write trials, with the staircase's thresholds as a weak prior.
+        """Of greatest likelihood, from the staircase's thresholds on. `found` is of all states.
 
-        None where hardly a cell has all thresholds.
+        None where hardly a cell has all thresholds, or the trials were not kept cell by cell.
         """
         known = found.threshold_v[~np.isnan(found.threshold_v).any(axis=1)]
-        if len(known) < MIN_EVIDENCE:
+        if len(known) < MIN_EVIDENCE or found.by_cell is None:
             return None
         shared, spread = _shared_variance(known, found.threshold_repeat_v)
-        tries, landed = _first_tries(found)
-        volts, out = _amplitudes(found), np.empty((2, found.states - 1))
-        error = float(np.clip(found.levels.decoding_error.max(), 1e-6, 0.1))
-        least = 1e-3 * found.attempt_step_v + 1e-9
-        for j in range(found.states - 1):
-            hits = landed[:, :, j + 1 :].sum(axis=-1)
-            out[:, j] = _probit(volts, tries, hits, float(known[:, j].mean()), max(spread[j], least), error)
-        return cls(out[0], out[1], shared, int(found.sample.size))
+        size = 2 * spread.size + 1
+        spread = np.maximum(spread, 1e-3 * found.attempt_step_v + 1e-9)
+        law, pulses = (
+            cls(known.mean(axis=0), spread, shared, np.zeros((size, size))),
+            _pulses(found, found.by_cell),
+        )
+        for _ in range(_ROUNDS):
+            score = law._scores(found, pulses)
+            information = score.T @ score + _LEAST * np.eye(size)
+            step = np.linalg.solve(information, score.sum(axis=0))
+            law = law._uphill(step, found, pulses)
+            if step @ information @ step < _CLOSE:
+                break
+        return cls(law.volts, law.spread_v, law.shared, np.linalg.cholesky(np.linalg.inv(information)))
+
+    def moved(self, step: Floats) -> Self:
+        """The law with its parameters changed by `step`."""
+        n = self.volts.size
+        shared = float(np.clip(expit(logit(self.shared) + step[-1]), 0.02, 0.98))
+        return type(self)(
+            self.volts + step[:n] * self.spread_v, self.spread_v * np.exp(step[n:-1]), shared, self.errors
+        )
+
+    def alternatives(self) -> list[Self]:
+        """Laws one standard error away, each in a direction of its own."""
+        return [self.moved(step) for step in self.errors.T]
+
+    def of_groups(self, fold: NDArray[np.int64]) -> Self:
+        """The law of states that count as one: `fold[state]`. A group begins at its lowest state."""
+        first = np.flatnonzero(np.diff(fold))
+        return type(self)(self.volts[first], self.spread_v[first], self.shared, self.errors)
+
+    def _scores(self, found: Characterization, pulses: csr_matrix) -> Floats:
+        """Derivatives of each cell's log-likelihood by the parameters, [cell, parameter]."""
+        here = self._likelihood(found, pulses)
+        steps = _STEP * np.eye(2 * self.volts.size + 1)
+        return np.stack([self.moved(s)._likelihood(found, pulses) - here for s in steps], axis=1) / _STEP
+
+    def _uphill(self, step: Floats, found: Characterization, pulses: csr_matrix) -> Self:
+        """The law after as much of `step` as makes the pulses likelier."""
+        now = self._likelihood(found, pulses).sum()
+        for part in 0.5 ** np.arange(8):
+            law = self.moved(part * step)
+            if law._likelihood(found, pulses).sum() > now:
+                return law
+        return self
+
+    def _likelihood(self, found: Characterization, pulses: csr_matrix) -> Floats:
+        """Log-likelihood of each cell, of which `pulses[cell, transition]` were seen."""
+        wide = np.full(_OFFSETS.size, 1.0 - self.shared)
+        landing = self.landing(_amplitudes(found), np.sqrt(self.shared) * _OFFSETS, wide)
+        given = np.flatnonzero(pulses.getnnz(axis=0))
+        seen = (landing @ self.decoded(found)).reshape(_OFFSETS.size, -1)[:, given]
+        by_offset = pulses[:, given] @ np.log((1.0 - _FLOOR) * seen + _FLOOR / found.states).T
+        return np.asarray(logsumexp(by_offset - 0.5 * _OFFSETS**2, axis=1))
 
     def cuts(self, volts: Floats) -> Floats:
         """Largest y at which a pulse reaches each state: [..., S+1], from inf (state 0) to -inf (none above)."""
@@ -107,11 +172,15 @@ class ThresholdLaw:
         return offset, np.sqrt(1.0 - gain)
 
     def misfit(self, found: Characterization) -> float:
-        """Share of first tries that landed elsewhere than the law says: total variation, weighted by pulses."""
+        """Share of first tries that landed elsewhere than the law says, above what so many tries give by chance.
+
+        Total variation, weighted by pulses; its mean under the law is that of normal residuals.
+        """
         seen = found.counts[1:, :, 0].astype(np.float64)
         said = self.landing(_amplitudes(found), np.zeros(1), np.ones(1))[0] @ self.decoded(found)
         total = seen.sum(axis=-1, keepdims=True)
-        return float(0.5 * abs(seen - total * said).sum() / total.sum())
+        chance = np.sqrt(2.0 / np.pi * total * said * (1.0 - said))
+        return float(0.5 * (abs(seen - total * said) - chance).sum() / total.sum())
 
 
 def _amplitudes(found: Characterization) -> Floats:
@@ -120,10 +189,16 @@ def _amplitudes(found: Characterization) -> Floats:
     return np.maximum(found.set_v[:, None] + shift, found.attempt_step_v)
 
 
-def _first_tries(found: Characterization) -> tuple[Floats, Floats]:
-    """Pulses from R0 whose write had missed nothing before: [operation - 1, attempt], and where they landed."""
-    landed = found.counts[1:, :, 0, 0].astype(np.float64)
-    return landed.sum(axis=-1), landed
+def _pulses(found: Characterization, by_cell: CellCounts) -> csr_matrix:
+    """How often each sampled cell made each transition by a set pulse: [cell, (operation - 1, attempt, from, to)]."""
+    from scipy.sparse import csr_matrix  # slow to load: only who fits pays for it
+
+    op, attempt, _, start, to = np.unravel_index(by_cell.transition, found.counts.shape)
+    mine = op > 0
+    shape = (found.states - 1, found.attempts, found.states, found.states)
+    flat = np.ravel_multi_index((op[mine] - 1, attempt[mine], start[mine], to[mine]), shape)
+    size = (found.sample.size, int(np.prod(shape)))
+    return csr_matrix((by_cell.count[mine], (by_cell.cell[mine], flat)), shape=size)
 
 
 def _shared_variance(thresholds: Floats, repeat_v: float) -> tuple[float, Floats]:
@@ -146,19 +221,3 @@ def _truncated(low: Floats, high: Floats) -> tuple[Floats, Floats, Floats]:
     first = (left - right) / safe
     edges = np.where(np.isinf(low), 0.0, low) * left - np.where(np.isinf(high), 0.0, high) * right
     return share, first, 1.0 + edges / safe - first**2
-
-
-def _probit(
-    volts: Floats, tries: Floats, hits: Floats, mean_v: float, spread_v: float, error: float
-) -> tuple[float, float]:
-    """Threshold and spread of greatest posterior probability; a share `error` of the reads is wrong."""
-    from scipy.optimize import minimize  # half a second: only who fits pays for it
-
-    def loss(x: Floats) -> float:
-        z = (volts - mean_v - x[0] * spread_v) / (spread_v * np.exp(x[1]))
-        short = np.logaddexp(np.log(error), np.log1p(-2 * error) + log_ndtr(-z))
-        reached = np.logaddexp(np.log(error), np.log1p(-2 * error) + log_ndtr(z))
-        return float(-(hits * reached + (tries - hits) * short).sum() + 0.5 * (x[0] ** 2 + (x[1] / 0.2) ** 2))
-
-    x = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-4}).x
-    return mean_v + float(x[0]) * spread_v, spread_v * float(np.exp(x[1]))

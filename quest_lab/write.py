@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,8 +205,9 @@ class Programmer:
         out.energies.append((done.cells, done.energy_j))
 
 
+@lru_cache(maxsize=4)
 def policy_for(found: Characterization, objective: Objective = "energy") -> Policy:
-    """The cheapest policy for a chip's cells, as far as they were characterised."""
+    """The cheapest policy for a chip's cells, as far as they were characterised. Kept: every tile asks for it."""
     return solve(write_model(found), objective=objective, free_start=found.reset_scope is Scope.ARRAY)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
+from rules import by_linear_program
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Scope
@@ -181,24 +181,9 @@ def test_no_rule_of_thumb_is_cheaper(seed: int) -> None:
             assert optimum[s, target] <= min(reset_then_set(5, s, 1, 0), always_set(5, s, 1, 0)) + 1e-9
 
 
-def by_linear_program(model: WriteModel, cost: np.ndarray, target: int, penalty: float) -> np.ndarray:
-    """Values [state, memory] of the stochastic shortest path without horizon: the largest V <= every action's."""
-    n, memories, expected = model.states, model.memories, model.expected
-    rows, bounds = [], []
-    for a, e, s in np.argwhere(expected.sum(axis=-1) > 0):
-        row = np.zeros((n, memories))
-        row[s, e] += 1.0
-        np.subtract.at(row, (np.arange(n), model.after[a, e, s]), expected[a, e, s])
-        rows.append(row.ravel())
-        bounds.append(cost[a, e, s])
-    top = np.where(np.repeat(np.arange(n), memories) == target, 0.0, penalty)
-    found = linprog(-np.ones(n * memories), np.array(rows), bounds, bounds=[(0.0, b) for b in top])
-    return np.asarray(found.x).reshape(n, memories)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_a_linear_program_finds_the_same_cost(seed: int) -> None:
-    """The Python packages for Markov decision processes are unmaintained; HiGHS shares nothing with our induction."""
+    """HiGHS shares nothing with our induction."""
     table = random_table(seed, 3, 3)
     policy = solve(table.model, objective="pulse_energy", horizon=400, penalty=20.0)
     cost = evaluate(policy)

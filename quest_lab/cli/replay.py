@@ -27,13 +27,14 @@ from quest_lab.mapping import Pattern, in_chip_states, level_count
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective
 from quest_lab.protocols.replay import Replay, replay_tiles
-from quest_lab.protocols.replay_costs import COSTS, interval
+from quest_lab.protocols.replay_costs import COSTS
 from quest_lab.protocols.replay_results import to_results
 from quest_lab.protocols.replay_resume import replayed_so_far
 from quest_lab.ranking import rank
 from quest_lab.runfile import open_run
 from quest_lab.schedule import STAGES, Schedule
 from quest_lab.seeds import generator
+from quest_lab.write_costs import interval
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,10 @@ def test_without_noise_the_prediction_is_what_is_spent(
     np.testing.assert_allclose(spent[1:], predicted[1:], rtol=1e-9)
 
 
+def rounding(name: str) -> float:
+    return 1e-9 * (name == "writes_wrong")
+
+
 @pytest.mark.parametrize("pattern", PATTERNS[:1])
 def test_without_noise_every_cost_is_the_expected_one(
     session_on: Make, restricted: Restricted, quiet: SkMTJ, schedule: Schedule, pattern: tuple[int, ...]
@@ -78,9 +82,11 @@ def test_without_noise_every_cost_is_the_expected_one(
     out = replay(session_on(quiet), schedule, restricted(quiet), pattern)
     assert set(out.expected) == set(COSTS)
     for name, values in out.expected.items():
-        np.testing.assert_allclose(values, out.total(name), rtol=2e-3, err_msg=name)
+        np.testing.assert_allclose(values, out.total(name), rtol=2e-3, atol=rounding(name), err_msg=name)
     for name in ("pulses", "resets", "writes_wrong", "field_energy_j", "time_s", "spent_energy_j"):
-        np.testing.assert_allclose(out.expected[name], out.total(name), rtol=1e-9, err_msg=name)
+        np.testing.assert_allclose(
+            out.expected[name], out.total(name), rtol=1e-9, atol=rounding(name), err_msg=name
+        )
 
 
 def test_every_step_is_a_row_and_the_load_is_step_minus_one(

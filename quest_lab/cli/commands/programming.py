@@ -121,6 +121,7 @@ def validate_command(
     images: Annotated[
         int | None, typer.Option(min=1, help="Draw so many of the held-out images; default all.")
     ] = None,
+    objective: Annotated[ObjectiveName, typer.Option(help="What its writes save.")] = ObjectiveName.ENERGY,
     resume: Resume = False,
     hardware: Hardware = False,
     log_wire: LogWire = False,
@@ -143,7 +144,13 @@ def validate_command(
         data=data,
         chip=chip,
         settings=settings_of(
-            analogue=analogue, wait=wait, read_at=read_at, open_loop=open_loop, tiles=tiles, images=images
+            analogue=analogue,
+            wait=wait,
+            read_at=read_at,
+            open_loop=open_loop,
+            tiles=tiles,
+            images=images,
+            objective=objective.value,
         ),
         resume=resume,
         overwrite=overwrite,

@@ -1,0 +1,84 @@
+"""What writes are expected to cost, by how often their cell has been written before.
+
+A writer with a lasting memory knows more of a cell with every write, but it rounds what it knows: the memory alone
+does not tell what the cell is like. So the distribution of cells over (hidden type, memory) is followed from write to
+write, and the cost of the w-th write is the mean over it. The parameters of the law are not certain: the
+same sums for the model's alternatives, each one standard error away, give the interval (delta method).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.device import Floats
+from quest_lab.policy import Policy, WriteCost, WriteModel, cost_of, sums_by_type
+from quest_lab.policy_kernels import after_a_write
+
+MOST_WRITES = 32  # later writes of a cell are taken to cost as much as this one
+_NORMAL = 1.96  # standard errors to both sides that make a 95 % interval
+
+
+def evaluate_writes(policy: Policy, writes: int) -> WriteCost:
+    """Expected costs [write, from, to] of the first `writes` writes of a cell, to random targets."""
+    n = policy.model.states
+    return _evaluate(policy, *_best(policy), np.zeros((writes, n, n), np.int64))
+
+
+def expect(policy: Policy, asked: NDArray[np.int64]) -> WriteCost:
+    """Expected sums over writes `asked[writes before, from, to]`, shape (1 + alternatives,): see `interval`."""
+    busy = np.flatnonzero(asked.any(axis=(1, 2)))
+    asked, names = asked[: busy[-1] + 1 if busy.size else 1], [f.name for f in fields(WriteCost)]
+    sums = []
+    for one in (_best(policy), *policy.model.alternatives):
+        cost = _evaluate(policy, *one, asked)
+        sums.append([float((getattr(cost, name) * asked).sum()) for name in names])
+    return WriteCost(*np.array(sums).T)
+
+
+def interval(values: Floats) -> tuple[float, float, float]:
+    """Expected value and 95 % interval: the first of `values`, the others one standard error away from it."""
+    if values[0] <= 0:
+        return float(values[0]), float(values[0]), float(values[0])
+    logarithm = np.log(np.maximum(values, 1e-300))
+    reach = np.exp(_NORMAL * np.linalg.norm(logarithm[1:] - logarithm[0]))
+    return float(values[0]), float(values[0] / reach), float(values[0] * reach)
+
+
+def _best(policy: Policy) -> tuple[Floats, Floats]:
+    return policy.model.probability, policy.model.pulse_j
+
+
+def _evaluate(policy: Policy, probability: Floats, pulse_j: Floats, asked: NDArray[np.int64]) -> WriteCost:
+    model, n = policy.model, policy.model.states
+    sums = sums_by_type(policy, probability, pulse_j)
+    if not model.lasting:
+        state, target = np.indices((n, n))
+        each = np.einsum("eu,kuest->kest", model.share, sums)[:, policy.start, state, target]
+        return cost_of(model, np.repeat(each[:, None], len(asked), axis=1))
+    start, chance = _moves(model, asked)
+    known, out = (model.begin[:, None] * model.share).T, np.empty((len(sums), len(asked), n, n))
+    for write, begin in enumerate(start):
+        out[:, write] = np.einsum("ue,kuest->kst", known, sums)
+        if write + 1 < len(asked):
+            held = known[..., None] * begin
+            known = after_a_write(probability, model.after, policy.action, held, chance).sum(axis=-1)
+    return cost_of(model, out)
+
+
+def _moves(model: WriteModel, asked: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """In which states cells begin their writes [write, state], and how often one goes [from, to], as was asked.
+
+    Where nothing was: the first begins in state 0, later ones (unless a field empties the cells) in any, and all go to
+    every other state alike.
+    """
+    away = ~np.eye(model.states, dtype=bool)
+    begin = (asked * away).sum(axis=2).astype(np.float64)
+    begin[~begin.any(axis=1)] = 1.0 if model.resets else np.eye(1, model.states)
+    if not asked[0].any():
+        begin[0] = np.eye(1, model.states)
+    chance = (asked.sum(axis=0) * away).astype(np.float64)
+    chance = np.where(chance.any(axis=1, keepdims=True), chance, away)
+    return tuple(x / x.sum(axis=1, keepdims=True) for x in (begin, chance))
