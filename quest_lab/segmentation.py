@@ -19,6 +19,7 @@ from quest_lab.device import Floats
 
 _MOST_EXCESS = 40.0  # of the sum of squares within a stay above its expectation: no stay
 _LEAST_LOG = -550.0  # a read far from every level tells nothing, instead of spoiling its track
+_MOST_LOG = 600.0  # of a number that still fits
 _NEGLIGIBLE = 1e-30  # of the likeliest level
 _LOG_2PI = float(np.log(2 * np.pi))
 
@@ -158,24 +159,32 @@ def sum_paths(start, end, opens, closes, pulse, density, first, move, stop):  # 
     nodes = end.max() + 1
     arrived, left = np.zeros((nodes, levels)), np.zeros((nodes, levels))
     into, onward = np.zeros((nodes, levels)), np.zeros((nodes, levels))
+    scale, known = np.zeros(nodes), np.zeros(nodes, np.bool_)  # logarithms that keep long tracks within range
     for e in range(n):
         s, t = start[e], end[e]
         if opens[e]:
             into[s] = first[pulse[e]]
         elif start[e - 1] != s:
+            _rescale(arrived, scale, s)
             _follow(arrived[s], move, into[s])
+        if not known[t]:
+            scale[t], known[t] = scale[s], True
+        factor = np.exp(min(scale[s] - scale[t], _MOST_LOG))
         for k in range(levels):
-            arrived[t, k] += density[e, k] * into[s, k]
+            arrived[t, k] += density[e, k] * into[s, k] * factor
+        if arrived[t].max() > 1.0:
+            _rescale(arrived, scale, t)
     for e in range(n - 1, -1, -1):
         s, t = start[e], end[e]
         if closes[e]:
             onward[t] = stop if pulse[e] == 0 else np.ones(levels)
+        factor = np.exp(min(scale[s] - scale[t], _MOST_LOG))
         for k in range(levels):
-            left[s, k] += density[e, k] * onward[t, k]
+            left[s, k] += density[e, k] * onward[t, k] * factor
         if e == 0 or start[e - 1] != s:
             _follow(left[s], move.T, onward[s])
     share, moves, stops = np.zeros((n, levels)), np.zeros((levels, levels)), np.zeros(levels)
-    total, whole = 0.0, 1.0
+    total, whole, last = 0.0, 1.0, 0.0
     for e in range(n):
         s, t = start[e], end[e]
         if e == 0 or start[e - 1] != s:
@@ -186,11 +195,24 @@ def sum_paths(start, end, opens, closes, pulse, density, first, move, stop):  # 
                 for j in range(levels):
                     for k in range(levels if arrived[s, j] > _NEGLIGIBLE * arrived[s].max() else 0):
                         moves[j, k] += arrived[s, j] / whole * move[j, k] * left[s, k]
+        factor = np.exp(min(scale[s] - scale[t], _MOST_LOG))
         for k in range(levels):
-            share[e, k] = into[s, k] * density[e, k] * onward[t, k] / whole
+            share[e, k] = into[s, k] * density[e, k] * onward[t, k] * factor / whole
             if closes[e] and pulse[e] == 0:
                 stops[k] += share[e, k]
+        if closes[e]:
+            last = scale[t]
+        if e == n - 1 or (opens[e + 1] and start[e + 1] != s):
+            total += last
     return share, total, moves, stops
+
+
+@nb.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _rescale(arrived, scale, node):  # type: ignore[no-untyped-def]
+    most = arrived[node].max()
+    if most > 0:
+        arrived[node] /= most
+        scale[node] += np.log(most)
 
 
 @nb.njit(cache=True)  # type: ignore[misc, unused-ignore]

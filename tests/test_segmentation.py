@@ -69,3 +69,13 @@ def test_a_stay_does_not_reach_over_a_step_far_above_the_noise() -> None:
     found = possible_stays(track, np.full(track.shape, NOISE**2), np.repeat([0, 1], 3)[:, None])
     assert not np.any((found.start < 3) & (found.end > 3))
     assert {(0, 3), (3, 6)} <= set(zip(found.start.tolist(), found.end.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("noise", [1e-6, 10.0])
+def test_a_track_of_hundreds_of_stays_is_within_the_range_of_numbers(noise: float) -> None:
+    n = 400
+    x, none = np.tile(MEAN[:2], n // 2), np.zeros(n, np.int64)
+    seen = Observations.certain(x, np.full(n, noise**2), none, np.full(n, np.nan), none, none)
+    nowhere = np.full(MEAN.size, np.nan)
+    share = Mixture(ORDER, MEAN, np.full(MEAN.size, noise**2), nowhere, nowhere, 0.0, seen).share
+    assert share.sum(axis=1) == pytest.approx(np.ones(n))
