@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quest_lab.characterization import Characterization, attempt_step, checked_resistance
 from quest_lab.device import Cells, Floats, Range, VoltagePulse, as_cells
 from quest_lab.errors import BadInput, DeviceError
-from quest_lab.estimates import Estimate, between_cells, mean_over_cells, of_variance, student_reach
+from quest_lab.estimates import Estimate, between_cells, mean_over_cells, within_cells
 from quest_lab.protocols.levels import Found, Sampled, find_separable, state_estimates
 from quest_lab.protocols.measurement import check_energy
 from quest_lab.protocols.metered import Metered
@@ -191,8 +191,7 @@ def _baseline(session: Session, device: Metered, cells: Cells, settings: Charact
     variance, top_variance = low.var(axis=0, ddof=1), high.var(axis=0, ddof=1)
     typical = float(np.median(np.sqrt(variance) / base))
     alive = np.abs(peak - base) > _RESPONSE_SIGMAS * typical * base * np.sqrt(2.0 / n)
-    noise = mean_over_cells((variance / base**2)[alive])
-    noise = of_variance(float(noise.value), float(noise.half_width) / student_reach(int(alive.sum())))
+    noise = within_cells((variance / base**2)[alive], n - 1)
     return _Baseline(base, peak, variance, top_variance, n, noise, alive)
 
 

@@ -18,10 +18,11 @@ from quest_lab.estimates import (
     stacked,
 )
 from quest_lab.levels import find_levels, stays
-from quest_lab.mixture import Mixture, Observations, fit_mixture, shares, split_twice
+from quest_lab.mixture import Mixture, fit_mixture, refit_mixture, shares, split_twice
 from quest_lab.protocols.metered import Metered
 from quest_lab.protocols.staircase import Staircase
 from quest_lab.protocols.trials import reset_cells
+from quest_lab.segmentation import Observations, possible_stays
 from quest_lab.separation import Separation, separate
 from quest_lab.session import Session
 
@@ -32,6 +33,7 @@ _FEW_CELLS = (
 _ROUNDS = 10  # of more landings
 _LANDINGS = 2  # on each level in doubt in a round
 _READS = 4  # of one landing
+_LEAST_LIKELY = 1e-4  # stays less likely are left out, at a first fit that the last one changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,11 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Levels found: their separation, what was seen, and how likely each is of each level (n, L);
+    """Levels found: their separation, and the mixture that they are;
     `stay[repeat, amplitude, cell]` is the mean position of the stay that each read of the staircase belongs to."""
 
     separation: Separation
     fitted: Mixture
-    seen: Observations
-    share: Floats
     stay: Floats
 
 
@@ -81,9 +81,10 @@ def find_separable(
             f"sample: {sample.cells.size} cells with {repeats} repeats show no two states apart: want "
             "more cells or repeats"
         )
-    fitted = split_twice(seen, fit_mixture(seen, centres), repeats)
+    fitted = split_twice(fit_mixture(seen, centres), repeats)
+    fitted = _uncut(stairs, sample, fitted)
     for done in range(_ROUNDS + 1):
-        landings = shares(seen, fitted).sum(axis=0) / sample.cells.size
+        landings = fitted.share.sum(axis=0) / sample.cells.size
         separation = separate(fitted, _read_variance(fitted, sample), landings, sample.cells.size)
         doubtful = sorted({s for pair in separation.undecided() for s in pair} - {0})
         cost = 2 * _LANDINGS * len(doubtful)
@@ -91,13 +92,14 @@ def find_separable(
             break
         session.progress("levels in doubt", done, _ROUNDS)
         volts = _amplitudes(stairs.amplitude_v, stay, separation.mean.value)
+        seen = fitted.seen
         for s in doubtful:
             pulse = VoltagePulse(float(volts[s - 1]), session.device.capabilities.set_width_s)
             for _ in range(_LANDINGS):
                 session.stop.check()
                 seen = seen.joined(_landing(device, sample, pulse, s))
-        fitted = fit_mixture(seen, fitted.mean, fitted.volts)
-    return Found(separation, fitted, seen, shares(seen, fitted), stay)
+        fitted = refit_mixture(seen, fitted)
+    return Found(separation, fitted, stay)
 
 
 def state_estimates(sample: Sampled, found: Found) -> dict[str, Estimate]:
@@ -127,7 +129,8 @@ def _of_level(sample: Sampled, found: Found, level: int) -> tuple[Estimate, Esti
 
 
 def _ratio(sample: Sampled, found: Found, level: int) -> Estimate:
-    seen, share, fitted, cells = found.seen, found.share[:, level], found.fitted, sample.cells.size
+    fitted, cells = found.fitted, sample.cells.size
+    seen, share = fitted.seen, fitted.share[:, level]
     swing = sample.span_ohm / sample.low_ohm
     mean, off = float(fitted.mean[level]), swing - swing.mean()
     total = np.bincount(seen.cell, share, cells)
@@ -140,10 +143,10 @@ def _ratio(sample: Sampled, found: Found, level: int) -> Estimate:
 
 
 def _residual(sample: Sampled, found: Found, level: int) -> Estimate:
-    seen, share, fitted, cells = found.seen, found.share[:, level], found.fitted, sample.cells.size
-    off = share * (seen.x - fitted.mean[level])
-    pairs = np.bincount(seen.cell, off, cells) ** 2 - np.bincount(seen.cell, off**2, cells)
-    count = np.bincount(seen.cell, share, cells) ** 2 - np.bincount(seen.cell, share**2, cells)
+    fitted, cells = found.fitted, sample.cells.size
+    seen, share = fitted.seen, fitted.share[:, level]
+    pairs = _other_tracks(seen, share * (seen.x - fitted.mean[level]), cells)
+    count = _other_tracks(seen, share, cells)
     between = float(pairs.sum() / max(count.sum(), 1e-9))
     moved = fitted.influence[:, fitted.mean.size + level] - (pairs - between * count) / max(count.sum(), 1e-9)
     of_noise = 2.0 * float(sample.noise.half_width) / (Z * max(float(sample.noise.value), 1e-300))
@@ -152,27 +155,49 @@ def _residual(sample: Sampled, found: Found, level: int) -> Estimate:
     return of_variance(float(fitted.variance[level]) - between, float(error))
 
 
-def _stays(stairs: Staircase, sample: Sampled) -> tuple[Observations, Floats]:
-    """One observation a stay, and the mean position of the stay of each read."""
-    position = sample.position(stairs.ohm)
-    repeats, steps, cells = position.shape
-    tracks = np.moveaxis(position, 1, 0).reshape(steps, -1)
-    variance = np.moveaxis(sample.variance(stairs.ohm), 1, 0).reshape(steps, -1)
-    logs = np.log(np.moveaxis(stairs.ohm, 1, 0).reshape(steps, -1))  # the noise of a read is relative
+def _other_tracks(seen: Observations, each: Floats, cells: int) -> Floats:
+    """Sum of the products of two of a cell's stays on different tracks, (cells,)."""
+    by_track, whose = np.bincount(seen.track, each), np.zeros(int(seen.track.max()) + 1, np.int64)
+    whose[seen.track] = seen.cell
+    return np.asarray(np.bincount(seen.cell, each, cells) ** 2 - np.bincount(whose, by_track**2, cells))
+
+
+def _tracks(values: Floats) -> Floats:
+    """[repeat, amplitude, cell] as (amplitudes, repeats * cells)."""
+    return np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
+
+
+def _cut(stairs: Staircase, sample: Sampled) -> NDArray[np.int64]:
+    """Likeliest stay of each read, (amplitudes, tracks)."""
+    logs = np.log(_tracks(stairs.ohm))  # the noise of a read is relative
     least = _LEAST_NOISE * np.abs(sample.span_ohm / sample.low_ohm)
-    label = stays(logs, np.tile(np.hypot(float(sample.noise.value), least), repeats))
+    return stays(logs, np.tile(np.hypot(float(sample.noise.value), least), stairs.ohm.shape[0]))
+
+
+def _stays(stairs: Staircase, sample: Sampled) -> tuple[Observations, Floats]:
+    """One observation a stay, where each track is cut likeliest, and the mean position of the stay of each read."""
+    repeats, steps, cells = stairs.ohm.shape
+    tracks, variance = _tracks(sample.position(stairs.ohm)), _tracks(sample.variance(stairs.ohm))
+    label = _cut(stairs, sample)
     label = label + np.append(0, np.cumsum(label.max(axis=0) + 1))[:-1]
     inner = _inner(label).ravel()
     count = np.bincount(label.ravel(), inner)
     mean = np.bincount(label.ravel(), inner * tracks.ravel()) / count
     v = np.bincount(label.ravel(), inner * variance.ravel()) / count**2
-    whose = np.empty(count.size, np.int64)
-    whose[label.ravel()] = np.tile(np.tile(np.arange(cells), repeats), steps)
     track, since = np.empty(count.size, np.int64), np.empty(count.size)
     track[label.ravel()] = np.tile(np.arange(repeats * cells), steps)
     since[label[::-1].ravel()] = np.repeat(stairs.amplitude_v[::-1], repeats * cells)
     stay = np.moveaxis(mean[label].reshape(steps, repeats, cells), 0, 1)
-    return Observations(mean, v, whose, since, track, np.zeros(count.size, np.int64)), stay
+    seen = Observations.certain(mean, v, track % cells, since, track, np.zeros(count.size, np.int64))
+    return seen, stay
+
+
+def _uncut(stairs: Staircase, sample: Sampled, fitted: Mixture) -> Mixture:
+    """The mixture refitted to every stay that is at all likely."""
+    position, variance = _tracks(sample.position(stairs.ohm)), _tracks(sample.variance(stairs.ohm))
+    possible = possible_stays(position, variance, _cut(stairs, sample))
+    every = Observations.of(possible, position.shape[0], sample.cells.size, stairs.amplitude_v)
+    return refit_mixture(every.where(shares(every, fitted).sum(axis=1) > _LEAST_LIKELY), fitted)
 
 
 def _inner(label: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -190,9 +215,10 @@ def _landing(device: Metered, sample: Sampled, pulse: VoltagePulse, level: int) 
     device.apply(pulse, sample.cells)
     ohm = np.mean([checked_resistance(device.read(sample.cells)) for _ in range(_READS)], axis=0)
     cells = np.arange(sample.cells.size)
-    unknown, no_track = np.full(cells.size, np.nan), np.full(cells.size, -1)
-    meant = np.full(cells.size, level)
-    return Observations(sample.position(ohm), sample.variance(ohm) / _READS, cells, unknown, no_track, meant)
+    unknown, meant = np.full(cells.size, np.nan), np.full(cells.size, level)
+    return Observations.certain(
+        sample.position(ohm), sample.variance(ohm) / _READS, cells, unknown, cells, meant
+    )
 
 
 def _read_variance(fitted: Mixture, sample: Sampled) -> Estimate:

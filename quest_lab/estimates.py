@@ -95,6 +95,16 @@ def between_cells(each: Floats, noise: float = 0.0, noise_error: float = 0.0) ->
     return of_variance(total - noise, float(np.hypot(error, noise_error)))
 
 
+def within_cells(variance: Floats, freedom: int) -> Estimate:
+    """Standard deviation within cells, from the `variance` of each, of `freedom` degrees; they scatter at least as
+    those of normal values do, which few cells may hide."""
+    if not variance.size:
+        return _unknown(np.nan)
+    mean = float(variance.mean())
+    scatter = max(float(variance.var(ddof=1)) if variance.size > 1 else 0.0, 2.0 * mean**2 / freedom)
+    return of_variance(mean, float(np.sqrt(scatter / variance.size)))
+
+
 def share_over_cells(hits: NDArray[np.integer[Any]], tries: NDArray[np.integer[Any]]) -> Estimate:
     """Share of tries that hit, `hits[cell]` of `tries[cell]`; NaN without any."""
     total, cells = int(tries.sum()), int(np.count_nonzero(tries))

@@ -14,6 +14,7 @@ from quest_lab.estimates import (
     mean_over_cells,
     ratio_over_cells,
     share_over_cells,
+    within_cells,
 )
 
 CELLS, TRIES, SHOTS = 60, 5, 400
@@ -49,6 +50,14 @@ def test_a_spread_that_measurement_explains_may_be_none() -> None:
     e = between_cells(np.random.default_rng(1).normal(0, 1.0, CELLS), noise=1.5)
     assert (float(e.value), float(e.low)) == (0.0, 0.0)
     assert 0 <= e.high < 1
+
+
+@pytest.mark.parametrize("cells", [4, CELLS])
+def test_the_noise_of_few_cells_is_held_no_less_often(cells: int) -> None:
+    of_cells = np.random.default_rng(2).chisquare(7, (2 * SHOTS, cells)) / 7
+    stated = [within_cells(each, 7) for each in of_cells]
+    held = sum(bool(e.low <= 1.0 <= e.high) for e in stated)
+    assert binomtest(held, len(stated), 0.95, alternative="less").pvalue > 0.002
 
 
 @pytest.mark.parametrize("tries", [0, 40])

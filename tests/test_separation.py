@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from quest_lab.estimates import Estimate
-from quest_lab.mixture import Observations, fit_mixture, split_twice
+from quest_lab.mixture import fit_mixture, split_twice
+from quest_lab.segmentation import Observations
 from quest_lab.separation import largest_set, separate
 
 CELLS, EACH = 100, 6
@@ -28,7 +28,7 @@ def landings(
     cell = np.repeat(np.arange(CELLS), EACH * len(mean))
     since = np.full(x.size, np.nan) if volts is None else rng.normal(np.array(volts)[level], 0.01)
     track, pulse = np.repeat(np.arange(CELLS * EACH), len(mean)), np.zeros(x.size, np.int64)
-    return Observations(x, np.full(x.size, noise**2), cell, since, track, pulse)
+    return Observations.certain(x, np.full(x.size, noise**2), cell, since, track, pulse)
 
 
 @settings(max_examples=25, deadline=None)
@@ -71,7 +71,7 @@ def test_pairs_are_told_apart_not_or_undecided() -> None:
 
 def test_two_levels_that_overlap_are_split_by_the_order_of_the_staircase() -> None:
     seen = landings([0.0, 0.5, 0.6, 1.0], [0.01, 0.05, 0.05, 0.05], 0.01, [0.35, 0.5, 0.56, 0.62])
-    found = split_twice(seen, fit_mixture(seen, np.array([0.0, 0.55, 1.0])), EACH)
+    found = split_twice(fit_mixture(seen, np.array([0.0, 0.55, 1.0])), EACH)
     assert found.mean == pytest.approx([0.0, 0.5, 0.6, 1.0], abs=0.01)
     assert np.sqrt(found.variance[1:]) == pytest.approx([0.05] * 3, rel=0.1)
 
@@ -81,7 +81,8 @@ def test_two_levels_that_overlap_are_told_by_the_pulses_meant_for_them() -> None
     mostly = np.where(np.random.default_rng(3).random(seen.x.size) < 0.9, 0, 1)  # the other one now and then
     level = np.tile([0, 1, 2], seen.x.size // 3)
     meant = np.where(level > 0, np.where(mostly == 0, level, 3 - level), 0)
-    found = fit_mixture(replace(seen, pulse=meant), np.array([0.0, 0.47, 0.63]))
+    alone = Observations.certain(seen.x, seen.v, seen.cell, seen.volts, np.arange(seen.x.size), meant)
+    found = fit_mixture(alone, np.array([0.0, 0.47, 0.63]))
     error = np.sqrt(np.diag(found.covariance))
     assert abs(found.mean - [0.0, 0.5, 0.6]).max() < 4 * error[:3].max() < 0.02
 
