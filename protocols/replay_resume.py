@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Cells, Floats, Reading, Scope, VoltagePulse
+from quest_lab.events import pieces, spent_j
 from quest_lab.mapping import Pattern, to_states
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective, Policy
@@ -19,8 +20,6 @@ from quest_lab.record import Run
 from quest_lab.schedule import Schedule
 from quest_lab.schema import Kind, Op
 from quest_lab.write import first_memory, policy_for
-
-_BLOCK = 1 << 20  # events held in memory at once
 
 
 def replayed_so_far(
@@ -45,7 +44,7 @@ def replayed_so_far(
         calls = _Calls(run, found, placement, policy)
         begin = int(ends[tiles < tile][-1]) if tile else 0
         out.append(_so_far(mine, calls, begin, schedule, pattern, placement, first, found))
-    out[-1].left_j = calls.spent_j(int(ends[-1]) if ends.size else 0)
+    out[-1].left_j = spent_j(run, found.read, int(ends[-1]) if ends.size else 0)
     return out
 
 
@@ -115,7 +114,7 @@ class _Calls:
 
     def reads(self, begin: int, end: int) -> Iterator[tuple[Cells, NDArray[np.int8]]]:
         """Cells and decoded states of the calls begin..end, of each cell the last in the piece."""
-        for first, last in self._pieces(Kind.READ, begin, end):
+        for first, last in pieces(self._calls, Kind.READ, begin, end):
             cells, ohm = self._events("reads", "resistance_ohm", first, last)
             unique, at = np.unique(cells[::-1], return_index=True)
             reading = Reading(unique, ohm[::-1][at], np.zeros(unique.size), self._found.read)
@@ -123,44 +122,15 @@ class _Calls:
 
     def pulses(self, begin: int, end: int) -> Iterator[tuple[Cells, Floats]]:
         """Cells and energies of the voltage pulses, and of resets where each is of one cell."""
-        array = self._found.reset_scope is Scope.ARRAY
-        for first, last in self._pieces(Kind.APPLY, begin, end, without=Op.FIELD if array else None):
+        without = Op.FIELD if self._found.reset_scope is Scope.ARRAY else None
+        for first, last in pieces(self._calls, Kind.APPLY, begin, end, without=without):
             yield self._events("applies", "energy_j", first, last)
-
-    def spent_j(self, begin: int) -> float:
-        """Energy of every pulse, field and read from call `begin` on, as far as the file knows it."""
-        end, at = len(self._calls["kind"]), self._found.read
-        given = [self._run.columns("applies", ("energy_j",), *piece)["energy_j"]
-                 for piece in self._pieces(Kind.APPLY, begin, end)]  # fmt: skip
-        ohms = [self._run.columns("reads", ("resistance_ohm",), *piece)["resistance_ohm"]
-                for piece in self._pieces(Kind.READ, begin, end)]  # fmt: skip
-        spent = sum(float(np.nansum(energy_j, dtype=float)) for energy_j in given)
-        read = sum(float(np.nansum(1.0 / ohm, dtype=float)) for ohm in ohms)
-        return spent + at.amplitude_v**2 * at.width_s * read
 
     def _events(self, table: str, value: str, first: int, last: int) -> tuple[Cells, Floats]:
         found = self._run.columns(table, ("cell", value), first, last)
         cells = found["cell"].astype(np.int64)
         mine = np.isin(cells, self._cells)  # a domain's reset reaches others too
         return cells[mine], found[value][mine].astype(np.float64)
-
-    def _pieces(
-        self, kind: Kind, begin: int, end: int, *, without: Op | None = None
-    ) -> Iterator[tuple[int, int]]:
-        """Ranges of events of the calls begin..end that are of one kind."""
-        mine = self._calls["kind"][begin:end] == kind
-        if without is not None:
-            mine &= self._calls["op"][begin:end] != without
-        first = self._calls["first"][begin:end][mine].astype(np.int64)
-        last = first + self._calls["count"][begin:end][mine].astype(np.int64)
-        if not first.size:
-            return
-        joined = np.flatnonzero(first[1:] != last[:-1])
-        starts = first[np.concatenate([[0], joined + 1])]
-        stops = last[np.concatenate([joined, [last.size - 1]])]
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            for piece in range(start, stop, _BLOCK):
-                yield piece, min(piece + _BLOCK, stop)
 
 
 def _amplitude(found: Characterization, operation: int, attempt: int) -> float:

@@ -68,8 +68,7 @@ def validate(
         skipped=plan.skipped,
     )
     if session.run is not None:
-        for i, result in enumerate(to_results(out, network, programmed)):
-            session.run.add_result(result, default=i == 0)
+        session.run.add_results(to_results(out, network, programmed))
     return out
 
 

@@ -1,6 +1,7 @@
-"""The events of a run in the order of each cell, streamed from the file: linear in its length.
+"""The events of a run, streamed from the file: in the order of each cell, or of a range of its calls.
 
-A counting sort: one pass counts each cell's events, a second puts them in place in a temporary file.
+The first is a counting sort, linear in the length of the run: one pass counts each cell's events, a second puts them
+in place in a temporary file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.device import ReadPulse
 from quest_lab.runfile import Run
 from quest_lab.schema import Kind, Op, Outcome
 
@@ -75,6 +77,45 @@ def cell_events(run: Run, names: Names) -> CellEvents:
         rows[ranges(free[found], count)] = events[order]
         free[found] += count
     return CellEvents(start, rows[: start[-1]])
+
+
+def pieces(
+    calls: dict[str, NDArray[Any]], kind: Kind, begin: int, end: int, *, without: Op | None = None
+) -> Iterator[tuple[int, int]]:
+    """Ranges of rows, at most CHUNK long, of the events of the calls begin..end that are of one kind.
+
+    `calls`: columns kind, op, first and count.
+    """
+    mine = calls["kind"][begin:end] == kind
+    if without is not None:
+        mine &= calls["op"][begin:end] != without
+    first = calls["first"][begin:end][mine].astype(np.int64)
+    last = first + calls["count"][begin:end][mine].astype(np.int64)
+    if not first.size:
+        return
+    joined = np.flatnonzero(first[1:] != last[:-1])
+    starts = first[np.concatenate([[0], joined + 1])]
+    stops = last[np.concatenate([joined, [last.size - 1]])]
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        for piece in range(start, stop, CHUNK):
+            yield piece, min(piece + CHUNK, stop)
+
+
+def spent_j(run: Run, at: ReadPulse, begin: int) -> float:
+    """Energy in joule of every pulse, field and read (as `at`) from call `begin` on, as far as the file knows it."""
+    calls = run.columns("calls", ("kind", "op", "first", "count"))
+    end = len(calls["kind"])
+    given = sum(
+        float(np.nansum(run.columns("applies", ("energy_j",), *piece)["energy_j"], dtype=float))
+        for piece in pieces(calls, Kind.APPLY, begin, end)
+    )
+    read = sum(
+        float(
+            np.nansum(1.0 / run.columns("reads", ("resistance_ohm",), *piece)["resistance_ohm"], dtype=float)
+        )
+        for piece in pieces(calls, Kind.READ, begin, end)
+    )
+    return given + at.amplitude_v**2 * at.width_s * read
 
 
 def ranges(first: Integers, count: Integers) -> Integers:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import xarray
 
 
-def open_run(path: Path | str) -> Run:
-    """Open a run file, finished or not; if only `path`.part is there, that. Raises BadInput."""
+def open_run(path: Path | str, kind: str | None = None) -> Run:
+    """Open a run file, finished or not; if only `path`.part is there, that. Raises BadInput, also of another `kind`."""
     path = Path(path)
     if not path.exists() and part_of(path).exists():
         path = part_of(path)
@@ -38,7 +38,10 @@ def open_run(path: Path | str) -> Run:
     except OSError as error:
         raise BadInput(f"{path}: {_what_is_wrong(path, str(error))}") from error
     try:
-        return Run(path, file)
+        run = Run(path, file)
+        if kind not in (None, run.kind):
+            raise BadInput(f"{path}: is a run of kind {run.kind!r}, not {kind!r}")
+        return run
     except BaseException:
         file.close()
         raise
@@ -60,7 +63,8 @@ class Run:
         self.seed = int(entry["seed"][()])
         self.settings: dict[str, Any] = json.loads(texts["settings"])
         self.provenance = nexus.read_texts(entry["provenance"])
-        self._tables = [t for t in TABLES.values() if t.belongs_to(self.kind)]
+        mine = [t for t in TABLES.values() if t.belongs_to(self.kind)]
+        self._tables = [t for t in mine if t.name in entry or not t.added]
         for table in self._tables:
             _check_table(path, entry, table)
 

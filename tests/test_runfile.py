@@ -343,6 +343,12 @@ def test_foreign_and_future_files_are_refused(tmp_path: Path) -> None:
         open_run(tmp_path / "run.h5")
 
 
+def test_a_run_of_another_kind_than_wanted_is_refused(tmp_path: Path) -> None:
+    create(tmp_path / "run.h5").close()
+    with pytest.raises(BadInput, match=r"run.h5: is a run of kind 'replay', not 'validation'"):
+        open_run(tmp_path / "run.h5", "validation")
+
+
 def test_a_table_or_result_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
     with create(tmp_path / "run.h5", kind="characterize") as run:
         with pytest.raises(BadInput, match=r"'replay_steps': a run of kind 'characterize' has only"):

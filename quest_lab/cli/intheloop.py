@@ -11,6 +11,7 @@ from pathlib import Path
 from quest_lab.cli.common import (
     AS_USUAL,
     BenchOptions,
+    accounts,
     chip_of,
     energy,
     load_restricted,
@@ -21,6 +22,7 @@ from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, Topology
 from quest_lab.mapping import in_chip_states, level_count
 from quest_lab.placement import Placement
+from quest_lab.protocols.life import of_array_steps
 from quest_lab.record import open_run, part_of
 from quest_lab.schema import Status
 from quest_lab.session import Session
@@ -76,11 +78,13 @@ def on_chip(
         on.characterization, on.device, chip=on.chip, out=out / on.name, kind=KIND, overwrite=overwrite,
         settings=settings, options=on.bench, resume=resume,
     ) as session:  # fmt: skip
+        steps = config.epochs * (len(data.train_images) // config.batch_size)
+        left = steps if past is None or not past.rows["step"] else steps - int(past.rows["step"][-1])
+        of_array_steps(session, found, placement.cells, left).check(session)
         cells = ChipWeights(session, found, placement, config.bits, closed_loop=not on.open_loop, past=past)
         yield session, cells
         if session.run is not None:
-            for i, result in enumerate(cells.results()):
-                session.run.add_result(result, default=i == 0)
+            session.run.add_results(cells.results())
     print_loop(cells, in_chip_states(cells.pattern, used))
 
 
@@ -108,9 +112,7 @@ def print_loop(cells: ChipWeights, pattern: str) -> None:
             "weights whose cell does not hold what was asked for at the end",
             f"{wrong} ({percent(wrong / weights)})",
         ),
-        ("write energy", energy(cells.total("spent_energy_j"))),
-        ("verify reads", energy(cells.total("verify_energy_j"))),
-        ("reset fields (array)", energy(cells.total("field_energy_j"))),
+        *accounts(cells.total),
         ("spent in vain by writes that were cut off", energy(cells.total("resume_energy_j"))),
     ]
     print_table(f"In the loop, levels on {pattern}", ("", "value"), rows)

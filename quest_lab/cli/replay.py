@@ -12,6 +12,7 @@ from quest_lab.characterization import Characterization
 from quest_lab.cli.common import (
     AS_USUAL,
     BenchOptions,
+    accounts,
     chip_of,
     energy,
     load_restricted,
@@ -102,8 +103,7 @@ def execute(
                 objective=objective,
             )  # fmt: skip
             if session.run is not None:
-                for i, result in enumerate(to_results(done, source.layers)):
-                    session.run.add_result(result, default=i == 0)
+                session.run.add_results(to_results(done, source.layers))
     return Replayed(done, in_chip_states(pattern, used))
 
 
@@ -136,9 +136,7 @@ def _so_far(
     first: int,
     objective: Objective,
 ) -> list[Replay]:
-    with open_run(out) as run:
-        if run.kind != "replay":
-            raise BadInput(f"{run.path}: is a run of kind {run.kind!r}, not a replay")
+    with open_run(out, "replay") as run:
         return replayed_so_far(run, source, found, pattern, placements, first=first, objective=objective)
 
 
@@ -157,9 +155,7 @@ def print_replay(result: Replayed) -> None:
             f"{done.diverged} ({percent(done.diverged / done.read.size)})",
         ),
         ("write energy predicted", energy(float(np.nansum(done.steps["predicted_energy_j"][1:])))),
-        ("write energy spent", energy(done.total("spent_energy_j"))),
-        ("verify reads", energy(done.total("verify_energy_j"))),
-        ("reset fields (array)", energy(done.total("field_energy_j"))),
+        *accounts(done.total),
         ("inference reads, gated", energy(done.total("inference_gated_energy_j"))),
         ("inference reads, row-activated", energy(done.total("inference_row_energy_j"))),
         ("spent in vain by steps that were cut off", energy(float(sum(done.steps["resume_energy_j"])))),

@@ -167,9 +167,7 @@ class _Epochs:
             self.out / "training.h5", kind="training", title="Training of a spiking network", seed=c.seed,
             settings=settings, overwrite=True,
         ) as writer:  # fmt: skip
-            results = to_results(run.history, run.layers, first_macs(topology), found)
-            for i, result in enumerate(results):
-                writer.add_result(result, default=i == 0)
+            writer.add_results(to_results(run.history, run.layers, first_macs(topology), found))
 
 
 def print_training(done: TrainResult) -> None:

@@ -81,9 +81,7 @@ def execute(
 
 
 def _so_far(out: Path, plan: Plan) -> SoFar:
-    with open_run(out) as run:
-        if run.kind != "validation":
-            raise BadInput(f"{run.path}: is a run of kind {run.kind!r}, not a validation")
+    with open_run(out, "validation") as run:
         return validated_so_far(run, plan)
 
 

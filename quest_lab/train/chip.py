@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from quest_lab.characterization import Characterization
 from quest_lab.device import Scope
 from quest_lab.errors import BadInput
+from quest_lab.events import pieces, spent_j
 from quest_lab.layers import Levels
 from quest_lab.mapping import Pattern, check, level_count, to_levels, to_states
 from quest_lab.placement import Placement
+from quest_lab.protocols.validate_budget import check_budget
+from quest_lab.protocols.validate_encodings import Decoded
+from quest_lab.protocols.validate_tiles import Programming
 from quest_lab.record import open_run
 from quest_lab.runfile import Run
 from quest_lab.schema import Field, Kind, Op, Result
@@ -39,7 +43,6 @@ COLUMNS = (
     "diverged",
     "calls",
 )
-_BLOCK = 1 << 20  # events held in memory at once
 
 
 @dataclass
@@ -57,19 +60,18 @@ class Past:
     @classmethod
     def of(cls, path: Path, found: Characterization) -> Self:
         """From the run file at `path`. Raises BadInput: no such run."""
-        with open_run(path) as run:
-            if run.kind != KIND:
-                raise BadInput(f"{run.path}: is a run of kind {run.kind!r}, not {KIND!r}")
+        with open_run(path, KIND) as run:
             table = run.columns("loop_steps", COLUMNS)
             rows = {name: table[name].tolist() for name in COLUMNS}
             begin = int(rows["calls"][-1]) if rows["calls"] else 0
-            return cls(rows, _pulses(run, found), _spent_j(run, found, begin))
+            return cls(rows, _pulses(run, found), spent_j(run, found.read, begin))
 
 
 class ChipWeights:
     """The weights of a network in training on the cells of `placement`, closed loop or each pulse once, unverified.
 
-    `found` is restricted to the states in use, as many as there are levels. Raises BadInput when they are fewer.
+    `found` is restricted to the states in use, as many as there are levels. Raises BadInput when they are fewer, and
+    LimitExceeded before the first pulse if a cell's life does not suffice for the initial load.
     """
 
     def __init__(
@@ -89,16 +91,21 @@ class ChipWeights:
             session.device, found, check=session.stop.check, closed_loop=closed_loop
         )
         self.past = past or Past.none(session.device.capabilities.cells)
+        self._load = Programming(Decoded(found, self.pattern), [placement], [], closed_loop)
         self._asked: Levels | None = None
         self._states = np.zeros(placement.weights, np.int8)
 
     def write(self, levels: Levels, *, step: int, read_all: bool) -> Levels:
-        """As quest_lab.train.config.WeightCells asks. Raises Interrupted between two pulses, DeviceError."""
+        """As quest_lab.train.config.WeightCells asks. Raises Interrupted between two pulses, DeviceError,
+        LimitExceeded.
+        """
         if levels.size != self._placement.weights:
             raise BadInput(f"{levels.size} weights for a placement of {self._placement.weights}")
         first = self._asked is None
         rows = np.arange(levels.size) if self._asked is None else np.flatnonzero(levels != self._asked)
         if first:
+            if not self.past.rows["step"]:
+                check_budget(self._session, self._found, levels, [self._load], (), baselines=False)
             self._session.progress("load all weights", 0, 1)
         done = self._programmer.write(self._placement.cells_of(rows), to_states(levels[rows], self.pattern))
         self._asked = levels.copy()
@@ -186,24 +193,8 @@ def _over_steps(rows: dict[str, list[float]]) -> Result:
 
 def _pulses(run: Run, found: Characterization) -> NDArray[np.int64]:
     """Pulses, and resets of its own, of each cell of the chip in the whole file."""
-    calls, cells = run.columns("calls", ("kind", "op", "count")), int(run.settings["cells"])
-    given = calls["kind"] == Kind.APPLY
-    own = np.ones(given.sum(), bool)
-    if found.reset_scope is Scope.ARRAY:
-        own = calls["op"][given] != Op.FIELD
-    mine, out = np.repeat(own, calls["count"][given]), np.zeros(cells, np.int64)
-    for first in range(0, mine.size, _BLOCK):
-        piece = run.columns("applies", ("cell",), first, first + _BLOCK)["cell"]
-        out += np.bincount(piece[mine[first : first + _BLOCK]], minlength=cells)
+    calls, cells = run.columns("calls", ("kind", "op", "first", "count")), int(run.settings["cells"])
+    without, out = Op.FIELD if found.reset_scope is Scope.ARRAY else None, np.zeros(cells, np.int64)
+    for piece in pieces(calls, Kind.APPLY, 0, len(calls["kind"]), without=without):
+        out += np.bincount(run.columns("applies", ("cell",), *piece)["cell"], minlength=cells)
     return out
-
-
-def _spent_j(run: Run, found: Characterization, begin: int) -> float:
-    """Energy of every pulse, field and read from call `begin` on, as far as the file knows it."""
-    calls: dict[str, Any] = run.columns("calls", ("kind", "count"))
-    is_read, count, at = calls["kind"] == Kind.READ, calls["count"].astype(np.int64), found.read
-    first = [int(count[:begin][kind[:begin]].sum()) for kind in (~is_read, is_read)]
-    given = run.columns("applies", ("energy_j",), first[0])["energy_j"]
-    ohm = run.columns("reads", ("resistance_ohm",), first[1])["resistance_ohm"]
-    read_j = at.amplitude_v**2 * at.width_s * float(np.nansum(1.0 / ohm, dtype=float))
-    return float(np.nansum(given, dtype=float)) + read_j

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import csv
+import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -200,6 +203,36 @@ def test_a_chip_with_too_few_cells_is_not_touched(chip: Path, tmp_path: Path) ->
             options=Options(on=OnChip("scaled", chip)),
         )
     assert not (tmp_path / "cells.h5").exists()
+
+
+def test_torchrun_is_refused_in_the_loop_before_the_chip_is_touched(
+    chip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    options = Options(on=OnChip("scaled", chip, tmp_path / "cells"))
+    with pytest.raises(BadInput, match="2 processes: in the loop one process trains"):
+        train.execute(out=tmp_path, config=TINY, data=None, overwrite=False, options=options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("hardware", "said"),
+    [(False, r"was measured on instruments \(--hardware\) of scaled: do the same here"),
+     (True, "was measured on the simulated twin of scaled: do the same here")],
+)  # fmt: skip
+def test_hardware_is_reached_only_when_asked_for(
+    hardware: bool, said: str, chip: Path, tmp_path: Path
+) -> None:
+    """The flag and the characterisation's own must be the same; the first says that it is of instruments."""
+    found, out = shutil.copy(chip, tmp_path / "found.h5"), tmp_path / "out"
+    with h5py.File(found, "r+") as file:
+        settings = {**json.loads(file["entry/settings"][()]), "hardware": not hardware}
+        del file["entry/settings"]
+        file["entry/settings"] = json.dumps(settings)
+    on = OnChip("scaled", found, bench=BenchOptions(hardware=hardware))
+    with pytest.raises(BadInput, match=said):
+        train.execute(out=out, config=TINY, data=None, overwrite=False, options=Options(on=on))
+    assert not list(out.iterdir())
 
 
 def test_options_of_a_chip_need_one() -> None:

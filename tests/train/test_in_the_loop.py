@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from quest_lab import open_bench, open_run
+from quest_lab.budget import Budget, Budgeted, open_ledger
 from quest_lab.characterization import Characterization
 from quest_lab.clock import VirtualClock
 from quest_lab.errors import BadInput, DeviceError, Interrupted, LimitExceeded
@@ -21,6 +22,7 @@ from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.validate import program_decoded
 from quest_lab.record import Recorded, RunWriter
 from quest_lab.schedule import Schedule
+from quest_lab.schema import Status
 from quest_lab.session import Session
 from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.domain_wall import DomainWall
@@ -147,7 +149,7 @@ class _Until:
     """Asks to stop, or breaks, when the session has been asked that many times."""
 
     left: int
-    error: Exception
+    error: BaseException
 
     def check(self) -> None:
         self.left -= 1
@@ -156,19 +158,27 @@ class _Until:
 
 
 @pytest.mark.parametrize(
-    "error", [Interrupted("stopped"), DeviceError("broken"), LimitExceeded("budget")], ids=repr
+    "error",
+    [Interrupted("stopped"), DeviceError("broken"), LimitExceeded("budget"), KeyboardInterrupt()],
+    ids=repr,
 )
 def test_cut_off_within_a_write_it_goes_on(
-    error: Exception, quiet: tuple[Session, Characterization], in_software: TrainResult, tmp_path: Path
+    error: BaseException, quiet: tuple[Session, Characterization], in_software: TrainResult, tmp_path: Path
 ) -> None:
-    """Without noise the end is that of an undisturbed training; every joule is in one account."""
+    """Without noise the end is that of an undisturbed training; every joule is in one account.
+
+    Ctrl-C twice (KeyboardInterrupt) leaves the last checkpoint that was due, as a kill does.
+    """
     session, found = quiet
     booked = _recorded(session, tmp_path / "cells.h5")
     assert booked.run is not None
     cut = replace(booked, stop=_Until(14, error))  # type: ignore[arg-type]  # all that a protocol asks of it
-    checkpoints = Checkpoints(tmp_path / "run" / "c.h5")
+    checkpoints = Checkpoints(tmp_path / "run" / "c.h5", every_steps=2)
     with pytest.raises(type(error)), booked.run:
         _train(tmp_path / "run", _on(cut, found), checkpoints=checkpoints)
+    with open_run(tmp_path / "cells.h5") as run:
+        assert run.status in {Status.ABORTED, Status.FAILED}
+        assert not run.results
     past = Past.of(tmp_path / "cells.h5", found)
     booked = _recorded(session, tmp_path / "cells.h5", resume=True)
     cells = _on(booked, found, past=past)
@@ -185,6 +195,21 @@ def test_cut_off_within_a_write_it_goes_on(
     accounts = ("spent_energy_j", "verify_energy_j", "resume_energy_j")
     assert sum(cells.total(name) for name in accounts) == pytest.approx(whole_j, rel=1e-5)
     assert done.weights.read_bytes() == in_software.weights.read_bytes()
+
+
+def test_a_life_too_short_for_the_load_is_told_before_the_first_pulse(
+    quiet: tuple[Session, Characterization], tmp_path: Path
+) -> None:
+    """A reset and a set pulse are needed at least where one pulse is left."""
+    session, found = quiet
+    with open_ledger(tmp_path / "chip.ledger", found.chip_id, 240) as ledger:
+        device = Budgeted(session.device, ledger, Budget(pulses=1))
+        poor = replace(session, device=device, pulses_left=device.pulses_left)
+        with pytest.raises(
+            LimitExceeded, match=r"get 2 pulses, 1 pulses are left of its life: 1 pulses short"
+        ):
+            _train(tmp_path / "run", _on(poor, found))
+        assert not ledger.pulses.any()
 
 
 def test_an_fp32_network_has_nothing_for_cells(tmp_path: Path) -> None:
