@@ -34,7 +34,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/quest-lab demo $(DEMO_ARGS)
 
 test: install
-	$(PY) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	$(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 lint: install
 	$(PY) -m ruff check .

@@ -17,6 +17,7 @@ from quest_lab.device import Cells, Floats, Range, VoltagePulse, as_cells
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.estimates import Estimate, between_cells, mean_over_cells, of_variance, student_reach
 from quest_lab.protocols.levels import Found, Sampled, find_separable, state_estimates
+from quest_lab.protocols.measurement import check_energy
 from quest_lab.protocols.metered import Metered
 from quest_lab.protocols.staircase import (
     Staircase,
@@ -126,6 +127,7 @@ def characterize(
     device = Metered(session.device, settings.pulses_per_cell, session.pulses_left)
     device.check(cells, _baseline_pulses(settings), "the baseline")
     device.check(sample, _least_pulses(session, settings), "baseline, staircase and a few write trials")
+    check_energy(session, sample, _least_heat_v2s(session, settings), "characterisation", "at least")
     base = _baseline(session, device, cells, settings)
     sample = sample[base.alive[np.searchsorted(cells, sample)]]
     if sample.size < 2:
@@ -150,6 +152,13 @@ def _least_pulses(session: Session, settings: CharacterizeSettings) -> int:
     """Pulses that a sampled cell gets at least, resets included."""
     steps = len(settings.amplitudes(session.device.capabilities.set_amplitude_v))
     return _baseline_pulses(settings) + settings.repeats * (1 + steps) + _LEAST_CYCLES * CYCLE_PULSES
+
+
+def _least_heat_v2s(session: Session, settings: CharacterizeSettings) -> float:
+    """V^2 t of the set pulses of baseline and staircase."""
+    volts = np.array(settings.amplitudes(session.device.capabilities.set_amplitude_v))
+    sum_v2 = settings.baseline_reads * volts[-1] ** 2 + settings.repeats * (volts**2).sum()
+    return float(sum_v2 * session.device.capabilities.set_width_s)
 
 
 def _checked(

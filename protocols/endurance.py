@@ -22,6 +22,7 @@ from quest_lab.protocols.measurement import (
     Kind,
     Measured,
     check_budget,
+    heat_of,
     log_spaced,
     moved,
     read_cells,
@@ -77,9 +78,9 @@ def endurance(session: Session, cells: Cells, settings: EnduranceSettings) -> Me
     looks = settings.looks()
     resets = settings.cycles + looks.size
     pulses = resets + settings.cycles + looks.size * settings.staircase_steps
-    check_budget(
-        session, cells, pulses, resets, f"endurance, {settings.cycles} cycles and {looks.size} looks"
-    )
+    heat = heat_of(top_pulse(session, settings.amplitude_v), pulses - resets)
+    what = f"endurance, {settings.cycles} cycles and {looks.size} looks"
+    check_budget(session, cells, pulses, resets, what, heat)
     seen = [_look(session, cells, settings)]
     usual = seen[0].ends.usual()
     kinds = seen[0].ends.kinds(usual)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from quest_lab.device import Cells, FieldPulse, Floats, Scope, whole_domains
 from quest_lab.errors import BadInput
+from quest_lab.estimates import chi_squared
 from quest_lab.findings import Finding, mean, share
 from quest_lab.protocols.measurement import (
     RESPONSE_SIGMAS,
@@ -128,7 +128,7 @@ def _spread(what: str, field_t: Floats, step: float) -> Finding:
     """Standard deviation over cells without the width of the steps (Sheppard's correction), interval by chi-squared."""
     freedom = field_t.size - 1
     variance = float(field_t.var(ddof=1))
-    ends = [variance * freedom / chi2.ppf(tail, freedom) for tail in (0.975, 0.025)]
+    ends = [variance * freedom / float(chi_squared(freedom, tail)) for tail in (0.975, 0.025)]
     value, low, high = (float(np.sqrt(max(v - step**2 / 12.0, 0.0))) for v in (variance, *ends))
     return Finding(what, "T", value, low, high, f"{field_t.size} cells")
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.device import Cells, Floats, Operation, Scope
+from quest_lab.device import Cells, Floats, Operation, Scope, VoltagePulse
 from quest_lab.errors import BadInput
 from quest_lab.findings import Finding, mean, share
 from quest_lab.protocols.measurement import (
     Measured,
     check_budget,
+    heat_of,
     moved,
     read_cells,
     read_noise,
@@ -67,7 +68,9 @@ def half_select(session: Session, cells: Cells, settings: HalfSelectSettings) ->
     (rows, columns), write, erase = _checked(session, cells, settings)
     along = np.linspace(0.0, 1.0, min(settings.selected, rows, columns))  # a diagonal: each line once
     chosen = (np.round(along * (rows - 1)) * columns + np.round(along * (columns - 1))).astype(np.int64)
-    check_budget(session, cells, 2 * (settings.cycles + 3) * chosen.size, 0, "half-select disturb")
+    cycles = (settings.cycles + 3) * chosen.size
+    heat = cycles * sum(heat_of(pulse) for pulse in (write, erase) if isinstance(pulse, VoltagePulse))
+    check_budget(session, cells, 2 * cycles, 0, "half-select disturb", heat)
     shape = len(BACKGROUNDS), chosen.size, cells.size
     watch = _Watch(np.zeros(shape, np.int64), np.zeros(shape, np.bool_))
     ohm = np.full((3, chosen.size), np.nan)  # R0 among R0; top among R0; top among tops

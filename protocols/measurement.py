@@ -13,10 +13,10 @@ from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from quest_lab.device import Cells, Floats, Range, ReadPulse, Scope, VoltagePulse, whole_domains
 from quest_lab.errors import DeviceError, LimitExceeded, UnsoundRead
+from quest_lab.estimates import chi_squared
 from quest_lab.findings import Finding
 from quest_lab.protocols.trials import reset_cells
 from quest_lab.schema import Result
@@ -96,7 +96,7 @@ def read_noise(ohm: Floats) -> float:
     if not known.size or freedom < 1:
         return 0.0
     relative = np.median(known.var(axis=0, ddof=1) / known.mean(axis=0) ** 2)
-    return float(np.sqrt(relative * freedom / chi2.median(freedom)))
+    return float(np.sqrt(relative * freedom / chi_squared(freedom, 0.5)))
 
 
 def moved(ohm: Floats, reference: Floats, noise: float, reads: int) -> NDArray[np.bool_]:
@@ -133,6 +133,13 @@ def reads(session: Session, cells: Cells, count: int) -> Floats:
     return np.stack([read_cells(session, cells) for _ in range(count)])
 
 
+def at_r0(session: Session, cells: Cells, count: int) -> tuple[Floats, float]:
+    """Reset the cells and read: mean of each cell in ohm, and the relative noise of one read."""
+    reset_cells(session.device, cells)
+    seen = reads(session, cells, count)
+    return seen.mean(axis=0), read_noise(seen)
+
+
 def ends(session: Session, cells: Cells, count: int, top: VoltagePulse) -> Ends:
     """Reset the cells and read, give the top pulse and read: two pulses for each cell."""
     reset_cells(session.device, cells)
@@ -141,10 +148,13 @@ def ends(session: Session, cells: Cells, count: int, top: VoltagePulse) -> Ends:
     return Ends(low, reads(session, cells, count))
 
 
-def check_budget(session: Session, cells: Cells, pulses: int, resets: int, what: str) -> None:
+def check_budget(
+    session: Session, cells: Cells, pulses: int, resets: int, what: str, heat_v2s: float | None = None
+) -> None:
     """LimitExceeded with the shortfall unless the ledger leaves each of `cells` so many pulses, `resets` among them.
 
-    A reset of scope `array` costs every other cell of the domain a pulse too.
+    A reset of scope `array` costs every other cell of the domain a pulse too. Where the ledger limits energy too, the
+    cells are read: `heat_v2s`, V^2 t of all pulses but resets (by default top ones), over that resistance.
     """
     if session.pulses_left is None:
         return
@@ -157,6 +167,30 @@ def check_budget(session: Session, cells: Cells, pulses: int, resets: int, what:
         raise LimitExceeded(
             f"{what}: cell {reached[worst]} would get up to {needed[worst]} pulses, {left[worst]} are "
             f"left in its ledger: {needed[worst] - left[worst]} too few; no pulse was given"
+        )
+    heat = (pulses - resets) * heat_of(top_pulse(session)) if heat_v2s is None else heat_v2s
+    heat += resets * heat_of(can.reset) if isinstance(can.reset, VoltagePulse) else 0.0
+    check_energy(session, cells, heat, what, "up to")
+
+
+def heat_of(pulse: VoltagePulse, count: int = 1) -> float:
+    """V^2 t of so many pulses."""
+    return count * pulse.amplitude_v**2 * pulse.width_s
+
+
+def check_energy(session: Session, cells: Cells, heat_v2s: float, what: str, bound: str) -> None:
+    """LimitExceeded with the shortfall unless the ledger leaves each of `cells` pulses of `heat_v2s` at the resistance
+    it has now: where energy is limited, it is read."""
+    if session.energy_left_j is None or not np.isfinite(left_j := session.energy_left_j(cells)).any():
+        return
+    ohm = read_cells(session, cells)
+    need_j = np.divide(heat_v2s, ohm, out=np.zeros(ohm.size), where=ohm > 0)
+    short_j = need_j - left_j
+    worst = int(short_j.argmax())
+    if short_j[worst] > 0:
+        raise LimitExceeded(
+            f"{what}: cell {cells[worst]} would get {bound} {need_j[worst]:.3g} J at its present {ohm[worst]:.4g} ohm, "
+            f"{left_j[worst]:.3g} J are left in its ledger: {short_j[worst]:.3g} J too few; no pulse was given"
         )
 
 

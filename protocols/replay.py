@@ -22,6 +22,7 @@ from quest_lab.layers import LayerInfo, reads_by_level
 from quest_lab.mapping import Pattern, check, level_count, to_states
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective, evaluate_each
+from quest_lab.protocols.life import of_replay
 from quest_lab.protocols.replay_costs import Asked, expected
 from quest_lab.schedule import Schedule, Step
 from quest_lab.session import Session
@@ -171,8 +172,17 @@ def replay_tiles(
     resume: Sequence[Replay] = (),
     objective: Objective = "energy",
 ) -> Replay:
-    """The whole replay again for each part of the weights, one after the other on the same cells."""
+    """The whole replay again for each part of the weights, one after the other on the same cells.
+
+    Raises LimitExceeded with the shortfall, before the first pulse, if a ledger lacks what it is expected to take.
+    """
     done = list(resume)
+    if session.pulses_left is not None:
+        last = schedule.steps if steps is None else min(first + steps, schedule.steps)
+        so_far_rows = [len(one.steps["step"]) for one in done]
+        of_replay(session, schedule, found, pattern, placements, first, last, so_far_rows, objective).check(
+            session
+        )
     for tile, placement in enumerate(placements):
         so_far = done[tile] if tile < len(done) else None
         out = replay(session, schedule, found, pattern, placement=placement, first=first, steps=steps,

@@ -20,17 +20,17 @@ from quest_lab.findings import Finding, share
 from quest_lab.lifetimes import Lives, fit_barrier
 from quest_lab.protocols.measurement import (
     Measured,
+    at_r0,
     check_budget,
+    heat_of,
     log_spaced,
     moved,
     read_cells,
-    read_noise,
     reads,
     steps,
     top_pulse,
     wait_until,
 )
-from quest_lab.protocols.trials import reset_cells
 from quest_lab.schema import Field, Result
 from quest_lab.session import Session
 
@@ -59,17 +59,15 @@ class RetentionSettings:
 
 def retention(session: Session, cells: Cells, settings: RetentionSettings) -> Measured:
     """Program once and look until `last_s`. LimitExceeded before the first pulse if a ledger lacks the pulses."""
-    check_budget(session, cells, 2, 1, "retention")
     amplitudes = settings.amplitudes_v or (top_pulse(session).amplitude_v,)
+    check_budget(session, cells, 2, 1, "retention", heat_of(top_pulse(session, max(amplitudes))))
     group = np.arange(cells.size) % len(amplitudes)
-    reset_cells(session.device, cells)
-    base = reads(session, cells, settings.reads)
+    base, noise = at_r0(session, cells, settings.reads)
     for g, volts in enumerate(amplitudes):
         session.device.apply(top_pulse(session, volts), cells[group == g])
     began_s = session.clock.now()
-    noise = read_noise(base)
     reference = reads(session, cells, settings.reads).mean(axis=0)
-    programmed = moved(reference, base.mean(axis=0), noise, settings.reads) & np.isfinite(reference)
+    programmed = moved(reference, base, noise, settings.reads) & np.isfinite(reference)
     if not programmed.any():
         raise DeviceError(f"no cell moved under pulses of {amplitudes} V: nothing to lose")
     looks, seen, after = log_spaced(settings.first_s, settings.last_s, settings.looks_per_decade), [], []
@@ -77,8 +75,8 @@ def retention(session: Session, cells: Cells, settings: RetentionSettings) -> Me
         wait_until(session, began_s + float(looks[i]))
         if session.stop.requested:
             break
-        seen.append(read_cells(session, cells))
         after.append(session.clock.now() - began_s)
+        seen.append(read_cells(session, cells))
     if not seen:
         session.stop.check()
     ohm, at_s = np.stack(seen), np.asarray(after)

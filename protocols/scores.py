@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
+from quest_lab.estimates import Z
 from quest_lab.network import Network
 
 Interval = tuple[float, float]
-_Z = 1.959964  # 95 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,10 @@ class Score:
     @property
     def interval(self) -> Interval:
         """Wilson's 95 % interval of the accuracy."""
-        found = binomtest(self.right, self.images).proportion_ci(0.95, "wilson")
-        return float(found.low), float(found.high)
+        tries = self.images + Z**2
+        middle = (self.right + 0.5 * Z**2) / tries
+        half = Z * float(np.sqrt(self.right * (1.0 - self.accuracy) + 0.25 * Z**2)) / tries
+        return max(middle - half, 0.0), min(middle + half, 1.0)
 
     @property
     def change(self) -> float:
@@ -49,7 +50,7 @@ class Score:
         """
         lost, gained, images = self.lost + 0.5, self.gained + 0.5, self.images + 2
         middle = (gained - lost) / images
-        half = _Z * float(np.sqrt(lost + gained - (gained - lost) ** 2 / images)) / images
+        half = Z * float(np.sqrt(lost + gained - (gained - lost) ** 2 / images)) / images
         return max(middle - half, -1.0), min(middle + half, 1.0)
 
 

@@ -17,12 +17,12 @@ from quest_lab.errors import BadInput, DeviceError
 from quest_lab.findings import Finding, mean, share
 from quest_lab.protocols.measurement import (
     Measured,
+    at_r0,
     check_budget,
+    heat_of,
     log_spaced,
     moved,
     read_cells,
-    read_noise,
-    reads,
     steps,
     top_pulse,
 )
@@ -69,10 +69,11 @@ class WidthSettings:
 def width_staircase(session: Session, cells: Cells, settings: WidthSettings) -> Measured:
     """Find the typical threshold, then the staircases. LimitExceeded before the first pulse if a ledger lacks them."""
     width_s, rounds = settings.widths_s(session), settings.amplitudes * settings.repeats
-    check_budget(session, cells, 1 + _COARSE + rounds * (1 + width_s.size), 1 + rounds, "width staircases")
-    reset_cells(session.device, cells)
-    base = reads(session, cells, _READS)
-    reference, noise = base.mean(axis=0), read_noise(base)
+    top = top_pulse(session)
+    heat = heat_of(top, _COARSE) + rounds * top.amplitude_v**2 * float(width_s.sum())
+    pulses = 1 + _COARSE + rounds * (1 + width_s.size)
+    check_budget(session, cells, pulses, 1 + rounds, "width staircases", heat)
+    reference, noise = at_r0(session, cells, _READS)
     typical_v = _typical_v(session, cells, reference, noise)
     amplitude_v = typical_v * (1.0 + np.linspace(-settings.reach, settings.reach, settings.amplitudes))
     time_s = np.full((settings.repeats, settings.amplitudes, cells.size), np.nan)

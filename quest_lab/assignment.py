@@ -16,7 +16,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment, quadratic_assignment
 
 from quest_lab.device import Floats
 from quest_lab.mapping import Pattern
@@ -37,6 +36,8 @@ def quadratic_patterns(asked: Floats, price_j: Floats, *, starts: int = 16, seed
 
     `asked[level, level]` writes and, on the diagonal, reads; `price_j[state, state]` their energies.
     """
+    from scipy.optimize import quadratic_assignment  # half a second: only who optimises pays for it
+
     levels, flow = asked.shape[0], padded(asked, price_j.shape[0])
 
     def cost(order: Order) -> float:
@@ -66,6 +67,8 @@ def exchanged(order: Order, cost: Callable[[Order], float]) -> Order:
 
 def linear_order(cost_j: Floats) -> Order:
     """The order of least `cost_j[level, state]` where levels do not interact; fewer levels than states allowed."""
+    from scipy.optimize import linear_sum_assignment
+
     square = np.zeros((cost_j.shape[1],) * 2)
     square[: cost_j.shape[0]] = cost_j
     return np.asarray(linear_sum_assignment(square)[1], np.int64)
@@ -82,6 +85,8 @@ def lower_bound(asked: Floats, price_j: Floats) -> float:
 
 
 def _gilmore_lawler(flow: Floats, price_j: Floats) -> float:
+    from scipy.optimize import linear_sum_assignment
+
     n = price_j.shape[0]
     away = ~np.eye(n, dtype=bool)
     many = -np.sort(-flow[away].reshape(n, n - 1), axis=1)

@@ -57,26 +57,35 @@ def level_planes(levels: NDArray[np.int8], bits: int) -> Planes:
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def convolve_bits(spikes: NDArray[np.uint8], planes: Planes, kh: int, kw: int, out: Any) -> None:
-    """Sums `out` (B, height, width, c_out) over `spikes` (B, height, width, c_in); stride 1, same-padded."""
+def convolve_bits(
+    spikes: NDArray[np.uint8], planes: Planes, kh: int, kw: int, stride: int, above: int, left: int, out: Any
+) -> None:
+    """Sums `out` (B, rows, columns, c_out) over `spikes` (B, height, width, c_in).
+
+    `above`, `left`: rows and columns of zeros before the image.
+    """
     batch, height, width, c_in = spikes.shape
-    c_out, words = out.shape[3], -(-c_in // _WORD)
-    packed = np.zeros((height + kh - 1, width + kw - 1, words), np.uint64)
+    down, across, c_out = out.shape[1:]
+    words = -(-c_in // _WORD)
+    packed = np.zeros(
+        (max(height + above, (down - 1) * stride + kh), max(width + left, (across - 1) * stride + kw), words),
+        np.uint64,
+    )
     met, sums = np.empty((PLACES, kh * kw * words), np.uint64), np.empty((PLACES, LANES), np.int64)
     for b in range(batch):
-        _pack(spikes[b], packed[kh // 2 :, kw // 2 :])
+        _pack(spikes[b], packed[above:, left:])
         for block in range(len(planes)):
             first = block * LANES
             own = min(LANES, c_out - first)
-            for y in range(height):
-                for x in range(0, width, PLACES):
-                    there = min(PLACES, width - x)
+            for y in range(down):
+                for x in range(0, across, PLACES):
+                    there = min(PLACES, across - x)
                     for place in range(there):
                         n = 0
                         for i in range(kh):
                             for j in range(kw):
                                 for word in range(words):
-                                    met[place, n] = packed[y + i, x + place + j, word]
+                                    met[place, n] = packed[y * stride + i, (x + place) * stride + j, word]
                                     n += 1
                     count_lanes(planes[block], met, sums)
                     for place in range(there):

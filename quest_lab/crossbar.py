@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.linalg import spsolve
 
 from quest_lab.device import Floats
 from quest_lab.errors import BadInput
@@ -182,7 +181,8 @@ def backgrounds(
 def _pads(crossbar: Crossbar, cell: Crosspoint, volts: float, scheme: Scheme) -> Floats:
     """Volts at the ends of word lines, then bit lines, shape (rows + columns,); NaN floats."""
     word, bit = _UNSELECTED[scheme]
-    pads = np.repeat([word * volts, bit * volts], [crossbar.rows, crossbar.columns])
+    pads = np.full(crossbar.rows + crossbar.columns, bit * volts)
+    pads[: crossbar.rows] = word * volts
     pads[cell[0]], pads[crossbar.rows + cell[1]] = volts, 0.0
     return pads
 
@@ -197,6 +197,7 @@ class _Graph:
     wire_s: Floats
 
 
+@lru_cache(maxsize=8)
 def _graph(crossbar: Crossbar) -> _Graph:
     """Nodes 0..rows+columns-1 are the ends of the lines; an ideal line is that node and no other."""
     n, m = crossbar.rows, crossbar.columns
@@ -228,22 +229,27 @@ def _kirchhoff(crossbar: Crossbar, cell_s: Floats, pads: Floats, sense: int) -> 
     graph, batch = _graph(crossbar), cell_s.shape[:-2]
     cells = crossbar.rows * crossbar.columns
     flat = cell_s.reshape(-1, cells)
+    into = (graph.end == sense).astype(float) - (graph.start == sense)
+    if graph.nodes == pads.size and not np.isnan(pads).any():  # ideal lines, all driven: nothing to solve
+        held_v = pads[graph.start] - pads[graph.end]
+        cell_v = np.broadcast_to(held_v, flat.shape).reshape(cell_s.shape).copy()
+        return cell_v, (flat @ (held_v * into)).reshape(batch)
     edge_s = np.hstack([flat, np.broadcast_to(graph.wire_s, (len(flat), graph.wire_s.size))])
     volts = _node_volts(graph, edge_s, pads)
     drop = volts[:, graph.start] - volts[:, graph.end]
-    into = (graph.end == sense).astype(float) - (graph.start == sense)
     return drop[:, :cells].reshape(cell_s.shape), ((edge_s * drop) @ into).reshape(batch)
 
 
 def _node_volts(graph: _Graph, edge_s: Floats, pads: Floats) -> Floats:
     """Volts of every node for each row of `edge_s`, shape (B, nodes): one block-diagonal sparse system."""
+    from scipy.sparse import coo_array  # a quarter of a second: only who solves pays for it
+    from scipy.sparse.linalg import spsolve
+
     known = np.full(graph.nodes, np.nan)
     known[: pads.size] = pads
     free = np.isnan(known)
     count, batch = int(free.sum()), len(edge_s)
     volts = np.tile(known, (batch, 1))
-    if not count:
-        return volts
     index = np.cumsum(free) - 1
     offset = count * np.arange(batch)[:, None]
     rows, columns, values, right = [], [], [], np.zeros((batch, graph.nodes))

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, norm
-from scipy.stats import t as student
+from scipy.special import gammaincinv, ndtri, stdtrit
 
 from quest_lab.device import Floats
 
 COVERAGE = 0.95
 _TAILS = np.array([(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-Z = float(norm.ppf(_TAILS[1]))
+Z = float(ndtri(_TAILS[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def of_variance(value: float, error: float) -> Estimate:
     if freedom < 8:  # hardly more than its error: zero is possible, and chi-squared no guide
         low, high = max(value - Z * error, 0.0), value + Z * error
     else:
-        high, low = value * freedom / chi2.ppf(_TAILS, freedom)
+        high, low = value * freedom / chi_squared(freedom, _TAILS)
     return Estimate(np.sqrt(value), np.sqrt(low), np.sqrt(high))
 
 
@@ -114,7 +113,12 @@ def share_over_cells(hits: NDArray[np.integer[Any]], tries: NDArray[np.integer[A
 
 def student_reach(cells: int) -> float:
     """Standard errors to each side of a mean over `cells` cells."""
-    return float(student.ppf(_TAILS[1], max(cells - 1, 1)))
+    return float(stdtrit(max(cells - 1, 1), _TAILS[1]))
+
+
+def chi_squared(freedom: float, below: float | Floats) -> Floats:
+    """Quantiles of the chi-squared law, with `below` of it below them. (scipy.stats takes a second to load.)"""
+    return np.asarray(2.0 * gammaincinv(0.5 * freedom, below))
 
 
 def _unknown(value: float) -> Estimate:

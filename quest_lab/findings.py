@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import beta
-from scipy.stats import t as student
+from scipy.special import betaincinv, stdtrit
 
 from quest_lab.device import Floats
 from quest_lab.errors import BadInput
@@ -41,8 +40,8 @@ def share(what: str, hits: int, total: int, of: str) -> Finding:
     """A probability with its exact interval (Clopper and Pearson, Biometrika 26, 404, 1934); 0 of 0 is not known."""
     if not total:
         return Finding(what, "", np.nan, note=f"0 of 0 {of}")
-    low = float(beta.ppf(_TAILS[0], hits, total - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(_TAILS[1], hits + 1, total - hits)) if hits < total else 1.0
+    low = float(betaincinv(hits, total - hits + 1, _TAILS[0])) if hits else 0.0
+    high = float(betaincinv(hits + 1, total - hits, _TAILS[1])) if hits < total else 1.0
     return Finding(what, "", hits / total, low, high, f"{hits} of {total} {of}")
 
 
@@ -57,7 +56,7 @@ def mean(what: str, unit: str, values: Floats, note: str = "", resolution: float
     if known.size < 2:
         return Finding(what, unit, float(known[0]) if known.size else np.nan, note=said)
     value, std = float(known.mean()), float(known.std(ddof=1))
-    half = float(student.ppf(_TAILS[1], known.size - 1)) * std / np.sqrt(known.size)
+    half = float(stdtrit(known.size - 1, _TAILS[1])) * std / np.sqrt(known.size)
     half += 0.5 * resolution if std < 0.5 * resolution else 0.0
     return Finding(what, unit, value, value - half, value + half, said)
 

@@ -10,6 +10,7 @@ Formulas: QUEST (arXiv 2504.00679), spike rate, weight sparsity and activation o
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,10 +24,15 @@ from quest_lab.errors import BadInput
 Levels: TypeAlias = NDArray[np.int8]
 Counts: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
+Spec: TypeAlias = tuple[str, tuple[int, int, int, int], tuple[int, int]]
 
 KERNEL = 3
 MAX_BITS = 8
 ACCUMULATE_J = 0.9e-12  # an FP32 addition in 45 nm CMOS (DIET-SNN, arXiv 2008.03658)
+_PART = re.compile(
+    r"(?P<linear>L)?(?P<channels>[1-9]\d{0,4})(?P<moves>(?:k(?P<kernel>[1-9]\d?))?(?:s(?P<stride>[1-9]\d?))?"
+    r"(?:p(?P<padding>\d{1,2}))?)(?P<pool>M)?|(?P<end>[AF])"
+)
 FP32 = 32  # "bits" of a network that is not quantised
 
 # vgg6: QUEST, with widths assumed (not published). vgg8: NeuroSim's, as in Dhull et al. (TNNLS 2025). vgg9: Kim and
@@ -41,13 +47,42 @@ NETWORKS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """How a kernel moves over an image, alike in rows and columns. `padding` None: (kernel - 1) // 2 on each side."""
+
+    stride: int = 1
+    padding: int | None = None
+
+    def pad(self, kernel: int) -> int:
+        """Rows of zeros before the first row of the image."""
+        return (kernel - 1) // 2 if self.padding is None else self.padding
+
+    def places(self, size: int, kernel: int) -> int:
+        """Output places along an axis of `size`; the padding after the image fits an odd kernel of stride 1."""
+        after = kernel // 2 if self.padding is None else self.padding
+        return (size + self.pad(kernel) + after - kernel) // self.stride + 1
+
+    def met(self, size: int, tap: int, kernel: int) -> slice:
+        """Input places that kernel position `tap` meets while the output runs over all its places."""
+        first = tap - self.pad(kernel)
+        last = first + (self.places(size, kernel) - 1) * self.stride
+        if first < 0:
+            first += -(first // self.stride) * self.stride
+        return slice(first, max(0, min(last + 1, size)), self.stride)
+
+
+SAME = Window()
+
+
+@dataclass(frozen=True, slots=True)
 class LayerInfo:
     """One quantised layer: `shape` is (c_out, c_in, kh, kw), `offset` its place in the flat weights.
 
     A linear layer is a 1x1 convolution of one place: its taps are (c_in, 1, 1).
 
     `macs`: multiply-accumulates of one pass of one sample, padding not counted. `neurons` fire (before
-    pooling), `inputs` are the places a spike can enter (after the pooling of the layer before).
+    pooling), `inputs` are the places a spike can enter (after the pooling of the layer before). A schedule does not
+    keep `window`: its tap counts are summed already.
     """
 
     name: str
@@ -57,6 +92,7 @@ class LayerInfo:
     macs: int
     neurons: int
     inputs: int
+    window: Window = SAME
 
     @property
     def size(self) -> int:
@@ -82,6 +118,24 @@ class Block:
     channels: int
     pool: bool
     linear: bool = False
+    kernel: int = KERNEL
+    window: Window = SAME
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the trainer has it."""
+        return self.kernel == KERNEL and self.window == SAME
+
+    def size(self, entering: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of its neurons."""
+        if self.linear:
+            return 1, 1
+        height, width = (self.window.places(size, self.kernel) for size in entering)
+        return height, width
+
+    def pooled(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of what leaves it."""
+        return (size[0] // 2, size[1] // 2) if self.pool else size
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +145,8 @@ class Topology:
     Written `32-32M-64-64M-A`: channels of each 3x3 convolution (stride 1, padding 1), `M` = 2x2 maximum
     pooling after its neurons, then `A` = spatial average (the default) or `F` = flatten; after `F` quantised
     linear layers may follow, `L1024`. `F-L128-L64` has no convolution: its encoder is a linear layer of 128
-    outputs. `text` is spelled out also for a network given by name.
+    outputs. `32k5s2p0M` has 5x5 kernels, stride 2 and no padding (networks from elsewhere alone; without `p` the
+    padding is (k - 1) // 2). `text` is spelled out also for a network given by name.
     """
 
     text: str
@@ -105,23 +160,24 @@ class Topology:
         """The network `text` names or spells, on images (channels, height, width). Raises BadInput."""
         blocks, flatten = parse_blocks(text)
         topology = cls(NETWORKS.get(text, text), input_shape, classes, blocks, flatten)
-        for number, size in enumerate(topology.sizes()[1:], 1):
-            if min(size) < 1:
-                raise BadInput(
-                    f"network {text!r}: the pooling of part {number} of {len(blocks)} leaves nothing of images of "
-                    f"{input_shape[1]}x{input_shape[2]} pixels"
-                )
+        entering: tuple[int, int] = input_shape[1:]
+        for number, (block, size) in enumerate(zip(blocks, topology.sizes(), strict=False), 1):
+            for what, left in (("kernel", size), ("pooling", block.pooled(size))):
+                if min(entering) > 0 and min(left) < 1:
+                    raise BadInput(
+                        f"network {text!r}: the {what} of part {number} of {len(blocks)} leaves nothing of images of "
+                        f"{input_shape[1]}x{input_shape[2]} pixels"
+                    )
         return topology
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """(height, width) of each block's neurons, then of the last block's output after pooling."""
-        height, width = self.input_shape[1:]
+        entering: tuple[int, int] = self.input_shape[1:]
         sizes = []
         for block in self.blocks:
-            height, width = (1, 1) if block.linear else (height, width)
-            sizes.append((height, width))
-            height, width = (height // 2, width // 2) if block.pool else (height, width)
-        return (*sizes, (height, width))
+            sizes.append(block.size(entering))
+            entering = block.pooled(sizes[-1])
+        return (*sizes, entering)
 
     @property
     def encoder_shape(self) -> tuple[int, int, int, int]:
@@ -129,7 +185,7 @@ class Topology:
         first, (channels, height, width) = self.blocks[0], self.input_shape
         if first.linear:
             return first.channels, channels * height * width, 1, 1
-        return first.channels, channels, KERNEL, KERNEL
+        return first.channels, channels, first.kernel, first.kernel
 
     @property
     def features(self) -> int:
@@ -138,19 +194,22 @@ class Topology:
 
     def _flat(self, block: int) -> int:
         """Places that the blocks before `block` lead to: channels x height x width."""
-        last, (height, width) = self.blocks[block - 1], self.sizes()[block - 1]
-        return last.channels * ((height // 2) * (width // 2) if last.pool else height * width)
+        return self.blocks[block - 1].channels * math.prod(self._leaving(block - 1))
+
+    def _leaving(self, block: int) -> tuple[int, int]:
+        """(height, width) of what leaves a block, after pooling."""
+        return self.blocks[block].pooled(self.sizes()[block])
 
     def layers(self) -> tuple[LayerInfo, ...]:
         """The quantised layers in the order of the flat weights."""
-        sizes, specs = self.sizes(), []
+        specs: list[Spec] = []
         for i, block in enumerate(self.blocks[1:], 1):
             if block.linear:
-                name, shape = f"fc{i + 1}", (block.channels, self._flat(i), 1, 1)
+                specs.append((f"fc{i + 1}", (block.channels, self._flat(i), 1, 1), (1, 1)))
             else:
-                name, shape = f"conv{i + 1}", (block.channels, self.blocks[i - 1].channels, KERNEL, KERNEL)
-            specs.append((name, shape, sizes[i]))
-        return layer_table(specs)
+                shape = block.channels, self.blocks[i - 1].channels, block.kernel, block.kernel
+                specs.append((f"conv{i + 1}", shape, self._leaving(i - 1)))
+        return layer_table(specs, [block.window for block in self.blocks[1:]])
 
 
 def parse_blocks(text: str) -> tuple[tuple[Block, ...], bool]:
@@ -158,59 +217,61 @@ def parse_blocks(text: str) -> tuple[tuple[Block, ...], bool]:
     blocks: list[Block] = []
     end = ""
     for part in NETWORKS.get(text, text).split("-"):
-        found = re.fullmatch(r"(L?)([1-9]\d{0,4})(M?)|([AF])", part)
-        if found is None or (found[1] and found[3]):
+        found = _PART.fullmatch(part)
+        if found is None or (found["linear"] and (found["pool"] or found["moves"])):
             raise BadInput(
-                f"network {text!r}: part {part!r} is no channel count with an optional M (64M), no A or F, and no "
-                f"linear layer after F (L1024); names are {', '.join(NETWORKS)}"
+                f"network {text!r}: part {part!r} is no channel count with an optional M (64M, 64k5s2p0M), no A or "
+                f"F, and no linear layer after F (L1024); names are {', '.join(NETWORKS)}"
             )
-        if (end and not found[1]) or (found[1] and end != "F"):
+        if (end and not found["linear"]) or (found["linear"] and end != "F"):
             raise BadInput(
                 f"network {text!r}: part {part!r} after {end or 'a convolution'!r}: want convolutions, then A or F, "
                 "then after F linear layers, whose inputs must be spikes"
             )
-        end = found[4] or end
-        if not found[4]:
-            blocks.append(Block(int(found[2]), found[3] == "M", found[1] == "L"))
+        end = found["end"] or end
+        if not found["end"]:
+            blocks.append(_block(found))
     if len(blocks) < 2:
         raise BadInput(f"network {text!r}: want an encoder and at least one quantised layer")
     return tuple(blocks), end == "F"
 
 
-def layer_table(
-    specs: Sequence[tuple[str, tuple[int, int, int, int], tuple[int, int]]],
-) -> tuple[LayerInfo, ...]:
-    """Layers from (name, weight shape, (height, width)) of stride-1, same-padded convolutions."""
+def _block(found: re.Match[str]) -> Block:
+    """The convolution or linear layer that a part spells."""
+    kernel, stride = int(found["kernel"] or KERNEL), int(found["stride"] or 1)
+    window = Window(stride, None if found["padding"] is None else int(found["padding"]))
+    if kernel % 2 and window.padding == kernel // 2:
+        window = Window(stride)
+    return Block(int(found["channels"]), bool(found["pool"]), bool(found["linear"]), kernel, window)
+
+
+def layer_table(specs: Sequence[Spec], windows: Sequence[Window] | None = None) -> tuple[LayerInfo, ...]:
+    """Layers from (name, weight shape, (height, width) of what enters); `windows`: default stride 1, same-padded."""
     table: list[LayerInfo] = []
     offset = taps_offset = 0
-    for name, shape, (height, width) in specs:
-        c_out, c_in, kh, kw = shape
-        macs = c_out * c_in * _pairs(height, kh) * _pairs(width, kw)
-        area = height * width
-        table.append(LayerInfo(name, shape, offset, taps_offset, macs, c_out * area, c_in * area))
+    for (name, shape, size), window in zip(specs, windows or [SAME] * len(specs), strict=True):
+        c_out, c_in, *kernel = shape
+        macs = c_out * c_in * math.prod(_pairs(n, k, window) for n, k in zip(size, kernel, strict=True))
+        neurons = c_out * math.prod(window.places(n, k) for n, k in zip(size, kernel, strict=True))
+        inputs = c_in * math.prod(size)
+        table.append(LayerInfo(name, shape, offset, taps_offset, macs, neurons, inputs, window))
         offset, taps_offset = offset + table[-1].size, taps_offset + table[-1].taps
     return tuple(table)
 
 
-def _inside(size: int, tap: int, kernel: int) -> slice:
-    """Input places that kernel position `tap` meets while the output runs over `size` places."""
-    shift = tap - kernel // 2
-    return slice(max(0, shift), max(0, size + min(0, shift)))
-
-
-def _pairs(size: int, kernel: int) -> int:
+def _pairs(size: int, kernel: int, window: Window) -> int:
     """(tap, output place) pairs inside the image, along one axis."""
-    spans = (_inside(size, tap, kernel) for tap in range(kernel))
-    return sum(max(0, span.stop - span.start) for span in spans)
+    spans = (window.met(size, tap, kernel) for tap in range(kernel))
+    return sum(len(range(size)[span]) for span in spans)
 
 
-def tap_counts(counts: Counts, kernel: tuple[int, int]) -> Counts:
+def tap_counts(counts: Counts, kernel: tuple[int, int], window: Window = SAME) -> Counts:
     """Tap counts S, shape (c, kh, kw), from spike counts per input place, shape (c, height, width); exact."""
     channels, height, width = counts.shape
     taps = np.empty((channels, *kernel), np.int64)
     for i in range(kernel[0]):
         for j in range(kernel[1]):
-            inside = counts[:, _inside(height, i, kernel[0]), _inside(width, j, kernel[1])]
+            inside = counts[:, window.met(height, i, kernel[0]), window.met(width, j, kernel[1])]
             taps[:, i, j] = inside.sum((1, 2), dtype=np.int64)
     return taps
 

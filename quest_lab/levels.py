@@ -107,17 +107,20 @@ def _fit(x: Floats, start: Floats, floor: float) -> tuple[Floats, Floats, Floats
     n = start.size
     mean, weight = start.copy(), np.full(n, 1.0 / n)
     std = np.full(n, max(float(np.ptp(x)) / (4 * n), floor))
+    powers = np.stack([np.ones(x.size), x, x**2])
     last = -np.inf
     for _ in range(200):
-        z = (x[:, None] - mean) / std
-        joint = np.log(weight) - 0.5 * z**2 - np.log(std * np.sqrt(2 * np.pi))
-        highest = joint.max(axis=1)
-        share = np.exp(joint - highest[:, None])
-        likelihood = share.sum(axis=1)
-        share /= likelihood[:, None]
-        mass = share.sum(axis=0) + 1e-9
-        weight, mean = mass / mass.sum(), (share * x[:, None]).sum(axis=0) / mass
-        std = np.maximum(np.sqrt((share * (x[:, None] - mean) ** 2).sum(axis=0) / mass), floor)
+        narrow = std**-2.0
+        height = np.log(weight / (std * np.sqrt(2 * np.pi))) - 0.5 * narrow * mean**2
+        joint = np.stack([height, narrow * mean, -0.5 * narrow], axis=1) @ powers  # ln w N(x; mean, std^2)
+        highest = joint.max(axis=0)
+        share = np.exp(joint - highest)
+        likelihood = share.sum(axis=0)
+        count, first, second = (share @ (powers / likelihood).T).T  # moments of what each component holds
+        mass = count + 1e-9
+        weight, mean = mass / mass.sum(), first / mass
+        square = (second - 2 * mean * first + mean**2 * count) / mass
+        std = np.maximum(np.sqrt(np.maximum(square, 0.0)), floor)
         total = float((highest + np.log(likelihood)).sum())
         if total - last < 1e-6 * abs(total):
             break

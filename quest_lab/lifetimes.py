@@ -7,15 +7,17 @@ Reliability Data, 1998, ch. 8): for a handful of failures they are too narrow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-from scipy.optimize import minimize
 
 from quest_lab.device import Floats
+from quest_lab.errors import BadInput
 from quest_lab.findings import Finding
 
+Interval: TypeAlias = tuple[float, float, float]  # value, lower and upper end
 LEAST_FAILURES = 3  # fewer say nothing about two parameters
 _Z = 1.959964
 _STEP = 1e-3  # of the numerical second derivatives
@@ -76,6 +78,55 @@ def fit_barrier(lives_s: Lives, attempt_s: float) -> Fit | None:
     return _fit(lives_s, lambda p: lambda t: thermal(p[0], np.exp(p[1]), attempt_s, t), start, lambda x: x)
 
 
+@dataclass(frozen=True, slots=True)
+class Arrhenius:
+    """Attempt time in s, barrier and its spread over cells in kT at `reference_k`, with 95 % intervals."""
+
+    attempt_s: Interval
+    barrier: Interval
+    spread: Interval
+    reference_k: float
+
+
+def fit_arrhenius(
+    lives_s: Sequence[Lives], temperature_k: Sequence[float], reference_k: float = 300.0
+) -> Arrhenius | None:
+    """Lives of the same cells, in order, at two temperatures or more: life = attempt time exp(E / k_B T), with E
+    normal over cells. A cell's barrier is the same at each, so its lives are one observation. None below three
+    failures at two temperatures. Raises BadInput where all temperatures are equal."""
+    at_k = np.asarray(temperature_k, np.float64)
+    if np.unique(at_k).size < 2 or not np.all(at_k > 0.0):
+        raise BadInput(f"temperature_k={list(temperature_k)}: want two different ones at least, above 0 K")
+    if sum(lives.failures >= LEAST_FAILURES for lives in lives_s) < 2:
+        return None
+
+    def loss(p: Floats) -> float:
+        log_s, barrier, spread = p[0], p[1], np.exp(p[2])
+        each = np.ones((lives_s[0].low.size, _NODE.size))
+        for lives, ratio in zip(lives_s, reference_k / at_k, strict=True):
+            rate = np.exp(-log_s - (barrier + spread * _NODE) * ratio)
+            each *= np.exp(-np.outer(lives.low, rate)) - _beyond(lives, rate)
+        return -float(np.log(np.maximum(each @ _WEIGHT, 1e-300)).sum())
+
+    slope, log_s = np.polyfit(reference_k / at_k, [np.log(_middle(lives)) for lives in lives_s], 1)
+    best, error = _likeliest(loss, np.array([log_s, slope, 0.0]))
+    low, high = best - _Z * error, best + _Z * error
+    attempt, spread = (_interval(*np.exp([best[i], low[i], high[i]])) for i in (0, 2))
+    return Arrhenius(attempt, _interval(best[1], low[1], high[1]), spread, reference_k)
+
+
+def _beyond(lives: Lives, rate: Floats) -> Floats:
+    """Probability to live beyond the look at which each cell had moved, shape (cells, rates)."""
+    moved = np.isfinite(lives.high)
+    return np.asarray(
+        np.where(moved[:, None], np.exp(-np.outer(np.where(moved, lives.high, 0.0), rate)), 0.0)
+    )
+
+
+def _interval(value: float, low: float, high: float) -> Interval:
+    return float(value), float(low), float(high)
+
+
 def _middle(lives: Lives) -> float:
     """A first guess of a typical life."""
     known = lives.high[np.isfinite(lives.high)]
@@ -97,9 +148,7 @@ def _fit(
         high = np.where(np.isfinite(lives.high), s(np.where(np.isfinite(lives.high), lives.high, 0.0)), 0.0)
         return -float(np.log(np.maximum(s(lives.low) - high, 1e-300)).sum())
 
-    options = {"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000}
-    best = minimize(loss, np.array([start, 0.0]), method="Nelder-Mead", options=options).x
-    error = np.sqrt(np.diag(np.linalg.pinv(_curvature(loss, best))))
+    best, error = _likeliest(loss, np.array([start, 0.0]))
     ends = [
         np.array([first(np.asarray(p[0])), np.exp(p[1])])
         for p in (best, best - _Z * error, best + _Z * error)
@@ -108,9 +157,18 @@ def _fit(
     return Fit(value, low, high, survival(best))
 
 
+def _likeliest(loss: Callable[[Floats], float], start: Floats) -> tuple[Floats, Floats]:
+    """Where -log likelihood is least, and the parameters' standard errors."""
+    from scipy.optimize import minimize  # half a second: only who fits pays for it
+
+    options = {"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000}
+    best = minimize(loss, start, method="Nelder-Mead", options=options).x
+    return best, np.sqrt(np.diag(np.linalg.pinv(_curvature(loss, best))))
+
+
 def _curvature(loss: Callable[[Floats], float], at: Floats) -> Floats:
-    """Second derivatives of `loss`, shape (2, 2)."""
-    step = _STEP * np.eye(2)
+    """Second derivatives of `loss`, shape (parameters, parameters)."""
+    step = _STEP * np.eye(at.size)
     return np.array([
         [
             (loss(at + a + b) - loss(at + a - b) - loss(at - a + b) + loss(at - a - b)) / (4.0 * _STEP**2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Floats, Scope
@@ -94,4 +94,4 @@ class Errors:
     @property
     def reach(self) -> float:
         """So many standard errors to both sides make a 95 % interval (Student's t)."""
-        return float(student.ppf((1 + _COVERAGE) / 2, self.cells - 1))
+        return float(stdtrit(self.cells - 1, (1 + _COVERAGE) / 2))

@@ -10,7 +10,7 @@ squares of H^-1 s, by which each cell moves the result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,33 +64,39 @@ class Mixture:
 
 def fit_mixture(seen: Observations, start: Floats, volts: Floats | None = None) -> Mixture:
     """The mixture with as many components as `start` has means; `volts` where they are known to differ."""
+    return _with_influence(seen, _likeliest(seen, start, volts))
+
+
+def _likeliest(seen: Observations, start: Floats, volts: Floats | None = None) -> Mixture:
+    """The mixture without any cell's influence, which takes as long again."""
     n, known = start.size, ~np.isnan(seen.volts)
     gap = float(np.diff(np.sort(start)).min()) if n > 1 else float(np.ptp(seen.x)) or 1.0
     mean, variance = start.copy(), np.full(n, (gap / 5) ** 2)
     weight, least = _first_weights(seen, n), _LEAST_SHARE * float(seen.v.min())
-    at = np.zeros((seen.x.size, n)) if volts is None else _of_volts(seen, volts, np.full(n, _FIRST_STD_V))
+    at = np.zeros((n, seen.x.size)) if volts is None else _of_volts(seen, volts, np.full(n, _FIRST_STD_V))
+    known_volts = seen.volts[known]
     centre, width = np.zeros(n), np.zeros(n)
     last = -np.inf
     for _ in range(_ROUNDS):
         share, total = _shares(seen, weight, mean, variance, at)
-        mass = share.sum(axis=0) + 1e-9
-        kept = variance / (variance + seen.v[:, None])
-        deviation = kept * (seen.x[:, None] - mean)
-        shift = (share * deviation).sum(axis=0) / mass
-        spread = (share * ((deviation - shift) ** 2 + kept * seen.v[:, None])).sum(axis=0) / mass
+        mass = share.sum(axis=1) + 1e-9
+        kept = variance[:, None] / (variance[:, None] + seen.v)
+        deviation = kept * (seen.x - mean[:, None])
+        shift = (share * deviation).sum(axis=1) / mass
+        spread = (share * ((deviation - shift[:, None]) ** 2 + kept * seen.v)).sum(axis=1) / mass
         weight, mean, variance = _weights(seen, share), mean + shift, np.maximum(spread, least)
-        of_known = share[known] / (share[known].sum(axis=0) + 1e-9)
-        centre = of_known.T @ seen.volts[known]
-        square = (of_known * (seen.volts[known, None] - centre) ** 2).sum(axis=0)
+        of_known = share[:, known]
+        of_known /= of_known.sum(axis=1, keepdims=True) + 1e-9
+        centre = of_known @ known_volts
+        square = (of_known * (known_volts - centre[:, None]) ** 2).sum(axis=1)
         width = np.maximum(np.sqrt(square), _LEAST_STD_V)
         at = _of_volts(seen, centre, width)
         if abs(total - last) < 1e-7 * abs(total):
             break
         last = total
     order = np.argsort(mean)
-    weight, mean, variance, at = weight[:, order], mean[order], variance[order], at[:, order]
-    influence = _influence(seen, weight, mean, variance, at)
-    return Mixture(weight, mean, variance, centre[order], width[order], total, influence)
+    weight, mean, variance, nobody = weight[:, order], mean[order], variance[order], np.empty((0, 2 * n))
+    return Mixture(weight, mean, variance, centre[order], width[order], total, nobody)
 
 
 def split_twice(seen: Observations, fitted: Mixture, per_cell: float) -> Mixture:
@@ -104,10 +110,10 @@ def split_twice(seen: Observations, fitted: Mixture, per_cell: float) -> Mixture
         first = (shares(seen, fitted).argmax(axis=1) == k) & ~later & (seen.track >= 0)
         means = np.append(np.delete(fitted.mean, k), [seen.x[first].mean(), seen.x[later].mean()])
         volts = np.append(np.delete(fitted.volts, k), [seen.volts[first].mean(), seen.volts[later].mean()])
-        more = fit_mixture(seen, means, volts)
+        more = _likeliest(seen, means, volts)
         if more.log_likelihood - fitted.log_likelihood > price:
             fitted = more
-    return fitted
+    return fitted if fitted.influence.size else _with_influence(seen, fitted)
 
 
 def _twice(seen: Observations, fitted: Mixture, tried: set[float]) -> int | None:
@@ -131,33 +137,30 @@ def _later(seen: Observations, mine: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _of_volts(seen: Observations, volts: Floats, std: Floats) -> Floats:
-    """Log density of each observation's amplitude at each level, 0 where it is not known, (n, S)."""
+    """Log density of each observation's amplitude at each level, 0 where it is not known, (S, n)."""
     known = ~np.isnan(seen.volts)
-    z = (seen.volts[known, None] - volts) / std
-    at = np.zeros((known.size, volts.size))
-    at[known] = np.logaddexp(-0.5 * z**2 - np.log(std * np.sqrt(2 * np.pi)), np.log(_ANY_AMPLITUDE))
+    z = (seen.volts[known] - volts[:, None]) / std[:, None]
+    at = np.zeros((volts.size, known.size))
+    at[:, known] = np.log(np.exp(-0.5 * z**2) / (std[:, None] * np.sqrt(2 * np.pi)) + _ANY_AMPLITUDE)
     return at
 
 
 def shares(seen: Observations, fitted: Mixture) -> Floats:
     """Probability of each component given each observation, (n, S)."""
     at = _of_volts(seen, fitted.volts, fitted.volts_std)
-    return _shares(seen, fitted.weight, fitted.mean, fitted.variance, at)[0]
+    return _shares(seen, fitted.weight, fitted.mean, fitted.variance, at)[0].T
 
 
 def _shares(
     seen: Observations, weight: Floats, mean: Floats, variance: Floats, at: Floats
 ) -> tuple[Floats, float]:
-    """Probability of each component given each observation, (n, S), and the log likelihood; `at`: see _of_volts."""
-    total = variance + seen.v[:, None]
-    joint = (
-        at
-        + np.log(weight)[seen.pulse]
-        - 0.5 * ((seen.x[:, None] - mean) ** 2 / total + np.log(2 * np.pi * total))
-    )
-    highest = joint.max(axis=1, keepdims=True)
+    """Probability of each component given each observation, (S, n), and the log likelihood; `at`: see _of_volts."""
+    total = variance[:, None] + seen.v
+    joint = (seen.x - mean[:, None]) ** 2 / total + np.log(2 * np.pi * total)
+    joint = at + np.log(weight.T)[:, seen.pulse] - 0.5 * joint
+    highest = joint.max(axis=0)
     share = np.exp(joint - highest)
-    norm = share.sum(axis=1, keepdims=True)
+    norm = share.sum(axis=0)
     return share / norm, float((highest + np.log(norm)).sum())
 
 
@@ -172,33 +175,54 @@ def _first_weights(seen: Observations, n: int) -> Floats:
 
 def _weights(seen: Observations, share: Floats) -> Floats:
     """Mean share of each component after each pulse, (P, S)."""
-    mass = np.zeros((int(seen.pulse.max()) + 1, share.shape[1]))
-    np.add.at(mass, seen.pulse, share + 1e-12)
+    mass = _by_pulse(seen, share + 1e-12)
     return np.asarray(mass / np.maximum(mass.sum(axis=1, keepdims=True), 1e-300) + 1e-12)
 
 
-def _scores(seen: Observations, parameters: Floats, at: Floats) -> Floats:
-    """Gradient of each observation's log likelihood by (mean, variance, log weights), (n, (2 + P) S)."""
-    n = at.shape[1]
+def _by_pulse(seen: Observations, share: Floats) -> Floats:
+    """Sum of the shares after each pulse, (P, S)."""
+    pulses = int(seen.pulse.max()) + 1
+    return np.stack([np.bincount(seen.pulse, each, pulses) for each in share], axis=1)
+
+
+def _slopes(seen: Observations, parameters: Floats, at: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Gradients of each observation's log likelihood by mean and by variance, its shares, (S, n), and the weights."""
+    n = at.shape[0]
     mean, variance, logit = parameters[:n], parameters[n : 2 * n], parameters[2 * n :].reshape(-1, n)
     weight = np.exp(logit - np.logaddexp.reduce(logit, axis=1, keepdims=True))
     share, _ = _shares(seen, weight, mean, variance, at)
-    total = variance + seen.v[:, None]
-    z = (seen.x[:, None] - mean) / total
-    by_pulse = [(share - weight[k]) * (seen.pulse == k)[:, None] for k in range(weight.shape[0])]
-    return np.hstack([share * z, 0.5 * share * (z**2 - 1 / total), *by_pulse])
+    total = variance[:, None] + seen.v
+    z = (seen.x - mean[:, None]) / total
+    return share * z, 0.5 * share * (z**2 - 1 / total), share, weight
 
 
-def _influence(seen: Observations, weight: Floats, mean: Floats, variance: Floats, volts: Floats) -> Floats:
-    """Of each cell on means and variances. A variance at its bound has the error that its information alone gives."""
-    n = mean.size
+def _scores(seen: Observations, parameters: Floats, at: Floats) -> Floats:
+    """Gradient of each observation's log likelihood by (mean, variance, log weights), ((2 + P) S, n)."""
+    by_mean, by_variance, share, weight = _slopes(seen, parameters, at)
+    by_weight = [(share - weight[k][:, None]) * (seen.pulse == k) for k in range(weight.shape[0])]
+    return np.concatenate([by_mean, by_variance, *by_weight])
+
+
+def _score(seen: Observations, parameters: Floats, at: Floats) -> Floats:
+    """Sum of `_scores` over the observations, ((2 + P) S,)."""
+    by_mean, by_variance, share, weight = _slopes(seen, parameters, at)
+    count = np.bincount(seen.pulse, minlength=weight.shape[0])
+    by_weight = _by_pulse(seen, share) - count[:, None] * weight
+    return np.concatenate([by_mean.sum(axis=1), by_variance.sum(axis=1), by_weight.ravel()])
+
+
+def _with_influence(seen: Observations, fitted: Mixture) -> Mixture:
+    """With that of each cell on means and variances. A variance at its bound has the error that its information alone
+    gives."""
+    weight, mean, variance, n = fitted.weight, fitted.mean, fitted.variance, fitted.mean.size
+    volts = _of_volts(seen, fitted.volts, fitted.volts_std)
     at = np.concatenate([mean, variance, np.log(weight).ravel()])
     share, _ = _shares(seen, weight, mean, variance, volts)
-    alone = 1.0 / np.maximum((share / (2 * (variance + seen.v[:, None]) ** 2)).sum(axis=0), 1e-300)
+    alone = 1.0 / np.maximum((share / (2 * (variance[:, None] + seen.v) ** 2)).sum(axis=1), 1e-300)
     of_weights = np.bincount(seen.pulse, minlength=weight.shape[0])[:, None] * weight > _LEAST_WEIGHT
     of_weights[np.arange(weight.shape[0]), weight.argmax(axis=1)] = False  # the weights add up to 1
     free = np.concatenate([np.ones(n, bool), variance > 0.02 * np.sqrt(alone), of_weights.ravel()])
-    clusters = _sums(_scores(seen, at, volts)[:, free], seen.cell)
+    clusters = _sums(_scores(seen, at, volts)[free].T, seen.cell)
     cells = clusters.shape[0]
     small = np.full(n, 1e-4)
     small_weights = np.full(weight.size, 1e-4)
@@ -209,15 +233,15 @@ def _influence(seen: Observations, weight: Floats, mean: Floats, variance: Float
     bread = scale[:, None] * np.linalg.pinv(scale[:, None] * hessian * scale) * scale
     out = np.tile(np.sqrt(np.concatenate([np.zeros(n), alone, np.zeros(weight.size)]) / cells), (cells, 1))
     out[:, free] = clusters @ bread * -np.sqrt(cells / max(cells - 1, 1))
-    return np.asarray(out[:, : 2 * n])
+    return replace(fitted, influence=out[:, : 2 * n])
 
 
 def _slope(seen: Observations, at: Floats, volts: Floats, i: int, size: float) -> Floats:
     """Derivative of the total score by parameter i."""
     step = np.zeros(at.size)
-    n = volts.shape[1]
+    n = volts.shape[0]
     step[i] = min(size, 0.1 * at[i]) if n <= i < 2 * n else size
-    up, down = (_scores(seen, at + s, volts).sum(axis=0) for s in (step, -step))
+    up, down = (_score(seen, at + s, volts) for s in (step, -step))
     return np.asarray((up - down) / (2 * step[i]))
 
 

@@ -53,7 +53,8 @@ class Layer:
     """A layer after the encoder. `norm` float64 (2, c_out): gain and offset of a batch norm of the summed currents.
 
     `weights` (c_out, c_in, kh, kw): int8 levels, float64 in units of a level after an analogue read-back, or
-    float32 in an FP32 network, whose `alpha` is 1.
+    float32 in an FP32 network, whose `alpha` is 1. `bias` (c_out,): what the neurons, not the cells, add at every
+    step: int32 in units of a level, float32 in an FP32 network. `neuron`: if it is not the network's.
     """
 
     info: LayerInfo
@@ -61,6 +62,8 @@ class Layer:
     alpha: float
     pool: bool
     norm: Floats64 | None = None
+    bias: Array | None = None
+    neuron: Neuron | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class Inference:
 class Network:
     """A trained network. `mean` and `std` (channels,) normalise images of 0..1 before the encoder.
 
-    `encoding` as in quest_lab.encodings; `seed` is also that of the spikes of rate coding.
+    `encoding` as in quest_lab.encodings; `seed` is also that of the spikes of rate coding. `membrane_bits`: of the
+    membranes, in levels of the weights' scale; None: as of the weights (MINT).
     """
 
     topology: Topology
@@ -103,6 +107,7 @@ class Network:
     seed: int
     neuron: Neuron = IF_HARD
     encoding: str = DIRECT
+    membrane_bits: int | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> Network:
@@ -111,7 +116,7 @@ class Network:
         topology = stored.topology
         pools = [block.pool for block in topology.blocks[1:]]
         layers = tuple(
-            Layer(info, kept.weights, kept.alpha, pool, kept.norm)
+            Layer(info, kept.weights, kept.alpha, pool, kept.norm, kept.bias, kept.neuron)
             for info, kept, pool in zip(topology.layers(), stored.layers, pools, strict=True)
         )
         return cls(topology=topology, layers=layers, **arrays, **stored.settings)
@@ -229,11 +234,14 @@ class Network:
         if self.topology.blocks[0].linear:
             entering = entering.reshape(*entering.shape[:2], -1, 1, 1)
         x = to_last(entering)
-        current = sum_floats(x, self.encoder_weight, self.encoder_bias)
+        current = sum_floats(x, self.encoder_weight, self.encoder_bias, self.topology.blocks[0].window)
         if self.neuron.history:
             every = np.broadcast_to(current, (self.time_steps, *current.shape[1:]))
             limit = np.float32(self.neuron.unit * self.theta)
             return to_first((self.neuron.mixed(every) > limit).astype(np.uint8))
+        if self.neuron.synapse:
+            every = np.broadcast_to(current, (self.time_steps, *current.shape[1:]))
+            current = self.neuron.through_synapse(every, None)
         return to_first(fire_encoder(current, self.neuron, self.theta, self.time_steps))
 
     def propagate(self, encoder_spikes: Array) -> Inference:
@@ -244,7 +252,8 @@ class Network:
         for layer in self.layers:
             spikes = _entering(layer, spikes)
             counts = places(spikes)
-            taps.append(tap_counts(np.tensordot(reads, counts, 1), layer.info.shape[2:]).ravel())
+            read = np.tensordot(reads, counts, 1)
+            taps.append(tap_counts(read, layer.info.shape[2:], layer.info.window).ravel())
             fired = self.fire(layer, spikes)
             entering.append(counts.sum())
             leaving.append(places(fired).sum())
@@ -269,28 +278,36 @@ class Network:
 
     def fire(self, layer: Layer, spikes: Spikes) -> Spikes:
         """Spikes of one layer's neurons from those entering it, both uint8 (T, N, height, width, channels)."""
-        current = self._currents(layer, spikes)
+        neuron = self.neuron if layer.neuron is None else layer.neuron
+        top = self._membrane_top()
+        current = neuron.through_synapse(self._currents(layer, spikes), top)
         scale = level_scale(layer.alpha, self.bits)
-        if self.neuron.history:
-            least = sum_limit(self.theta, scale / self.neuron.unit, layer.norm)
+        if neuron.history:
+            least = sum_limit(self.theta, scale / neuron.unit, layer.norm)
             if layer.weights.dtype == np.int8:
                 least = np.floor(least)  # the same for integers
-            return (self.neuron.mixed(current) > least).astype(np.uint8)
-        if layer.weights.dtype == np.int8 and layer.norm is None:
+            return (neuron.mixed(current) > least).astype(np.uint8)
+        if top is not None and layer.weights.dtype == np.int8 and layer.norm is None:
             limit = integer_limit(self.theta, layer.alpha, self.bits)
-            charge = reset_charge(self.theta, layer.alpha, self.bits, self.neuron.leak)
-            return fire_integers(current, self.neuron, limit=limit, charge=charge, top=top_level(self.bits))
+            charge = reset_charge(self.theta, layer.alpha, self.bits, neuron)
+            return fire_integers(current, neuron, limit=limit, charge=charge, top=top)
         if layer.norm is not None:
             current = (layer.norm[0] * current + layer.norm[1]) / scale
-        top = None if self.bits == FP32 else top_level(self.bits)
         theta = self.theta / scale
-        return fire(current, self.neuron, limit=theta, charge=theta, top=top, whole=False).astype(np.uint8)
+        taken = neuron.taken(theta)
+        return fire(current, neuron, limit=theta, charge=taken, top=top, whole=False).astype(np.uint8)
+
+    def _membrane_top(self) -> int | None:
+        """Largest level of a membrane; None in an FP32 network."""
+        return None if self.bits == FP32 else int(2 ** ((self.membrane_bits or self.bits) - 1)) - 1
 
     def _currents(self, layer: Layer, spikes: Spikes) -> Array:
-        """Summed weights of the spikes, integers if the weights are: (T, N, height, width, c_out)."""
+        """Summed weights of the spikes and bias, integers if the weights are: (T, N, height, width, c_out)."""
         if layer.weights.dtype == np.int8:
-            return sum_levels(spikes, layer.weights, top_level(self.bits))
-        return over_time(spikes, layer.weights, layer.weights.dtype)
+            sums = sum_levels(spikes, layer.weights, top_level(self.bits), window=layer.info.window)
+        else:
+            sums = over_time(spikes, layer.weights, layer.weights.dtype, layer.info.window)
+        return sums if layer.bias is None else sums + layer.bias
 
     def _head(self, spikes: Array) -> Floats32:
         """Logits (N, classes) summed over time: linear, so the spikes are summed first (exact)."""

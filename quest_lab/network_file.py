@@ -1,13 +1,16 @@
 """The weights file: attributes and plain arrays in HDF5, nothing that runs when it is read.
 
 attributes   format = "quest-lab-network", version = 2, bits (32: FP32), time_steps, theta, network (spelled out),
-             neuron (quest_lab.neurons), encoding (quest_lab.encodings), dataset, classes (names), seed
-encoder_weight (c, channels, 3, 3) or linear (c, pixels, 1, 1), encoder_bias (c,), head_weight (classes, features),
+             neuron (quest_lab.neurons), encoding (quest_lab.encodings), dataset, classes (names), seed; membrane_bits
+             if they are not those of the weights
+encoder_weight (c, channels, kh, kw) or linear (c, pixels, 1, 1), encoder_bias (c,), head_weight (classes, features),
 head_bias (classes,), mean, std (channels,)   float32
 input_shape  int64 (3,): channels, height, width
-levels/conv2 ...   int8 (c_out, c_in, kh, kw), attribute alpha (float64); conv1 is the encoder; in an FP32
-             network weights/conv2 ... float32 instead, without alpha
+levels/conv2 ...   int8 (c_out, c_in, kh, kw), attribute alpha (float64), and neuron if it is not the
+             network's; conv1 is the encoder; in an FP32 network weights/conv2 ... float32 instead, without alpha
 norm/conv2 ...     float64 (2, c_out), only with batch norm: gain (above 0) and offset of the summed currents
+bias/conv2 ...     int32 (c_out,) in levels, only of networks from elsewhere: what neurons add at every step; in an FP32
+             network float32
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from numpy.typing import NDArray
 from quest_lab.encodings import check_encoding
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, LayerInfo, Topology, top_level
-from quest_lab.neurons import Neuron
+from quest_lab.neurons import LEAK_PARTS, MEMBRANE_BITS, Neuron
 
 if TYPE_CHECKING:
     from quest_lab.network import Network
@@ -37,11 +40,13 @@ _ATTRS = (*_SETTINGS, "network", "neuron", "classes")
 
 @dataclass(frozen=True, slots=True)
 class StoredLayer:
-    """Weights, alpha (1 in an FP32 network) and batch norm, as quest_lab.network.Layer has them."""
+    """Weights, alpha (1 in an FP32 network), batch norm, bias and neuron, as quest_lab.network.Layer has them."""
 
     weights: NDArray[Any]
     alpha: float
     norm: NDArray[np.float64] | None
+    bias: NDArray[Any] | None
+    neuron: Neuron | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +74,19 @@ def save_network(network: Network, path: Path, *, overwrite: bool) -> None:
         file["input_shape"] = np.array(network.topology.input_shape, np.int64)
         for name in _ARRAYS:
             file[name] = getattr(network, name)
+        if network.membrane_bits is not None:
+            file.attrs["membrane_bits"] = network.membrane_bits
         for layer in network.layers:
             key = _weights_key(layer.info, network.bits)
             file[key] = layer.weights
             if network.bits != FP32:
                 file[key].attrs["alpha"] = layer.alpha
+            if layer.neuron is not None:
+                file[key].attrs["neuron"] = str(layer.neuron)
             if layer.norm is not None:
                 file[f"norm/{layer.info.name}"] = layer.norm
+            if layer.bias is not None:
+                file[f"bias/{layer.info.name}"] = layer.bias
     part.replace(path)
 
 
@@ -119,8 +130,9 @@ def _stored(path: Path, file: Any) -> Stored:
     settings: dict[str, Any] = {n: int(attrs[n]) for n in ("bits", "time_steps", "seed")}
     settings |= {"theta": float(attrs["theta"]), "class_names": classes}
     settings |= {n: str(attrs[n]) for n in ("encoding", "dataset")}
+    settings["membrane_bits"] = _membrane_bits(path, attrs)
     try:
-        settings["neuron"] = Neuron.parse(str(attrs["neuron"]))
+        settings["neuron"] = _neuron(str(attrs["neuron"]), settings["bits"])
         check_encoding(settings["encoding"])
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
@@ -138,7 +150,28 @@ def _layer(path: Path, file: Any, info: LayerInfo, bits: int) -> StoredLayer:
     _check_weights(f"{path}: {key}", values, bits)
     if not (np.isfinite(alpha) and alpha > 0):
         raise BadInput(f"{path}: {key}: alpha={alpha}, must be above 0")
-    return StoredLayer(values, alpha, _norm(path, file, info))
+    bias, neuron = _bias(path, file, info, bits), file[key].attrs.get("neuron")
+    try:
+        own = None if neuron is None else _neuron(str(neuron), bits)
+    except BadInput as error:
+        raise BadInput(f"{path}: {key}: {error}") from None
+    return StoredLayer(values, alpha, _norm(path, file, info), bias, own)
+
+
+def _neuron(text: str, bits: int) -> Neuron:
+    neuron = Neuron.parse(text)
+    if bits != FP32 and neuron != neuron.in_levels():
+        raise BadInput(f"neuron={text!r}: in levels leaks are multiples of 1/{LEAK_PARTS}")
+    return neuron
+
+
+def _membrane_bits(path: Path, attrs: Any) -> int | None:
+    if "membrane_bits" not in attrs:
+        return None
+    bits = int(attrs["membrane_bits"])
+    if not 2 <= bits <= MEMBRANE_BITS:
+        raise BadInput(f"{path}: membrane_bits={bits}: want 2 to {MEMBRANE_BITS}")
+    return bits
 
 
 def _check_weights(what: str, values: NDArray[Any], bits: int) -> None:
@@ -160,6 +193,16 @@ def _norm(path: Path, file: Any, info: LayerInfo) -> NDArray[np.float64] | None:
     if not sound or norm[0].min() <= 0:
         raise BadInput(f"{path}: {key}: want finite float64(2, {info.shape[0]}) with gains above 0")
     return norm
+
+
+def _bias(path: Path, file: Any, info: LayerInfo, bits: int) -> NDArray[Any] | None:
+    key, want = f"bias/{info.name}", np.dtype(np.float32 if bits == FP32 else np.int32)
+    if key not in file:
+        return None
+    bias: NDArray[Any] = file[key][()]
+    if bias.dtype != want or bias.shape != info.shape[:1] or not np.all(np.isfinite(bias)):
+        raise BadInput(f"{path}: {key} is {bias.dtype}{bias.shape}, want finite {want}{info.shape[:1]}")
+    return bias
 
 
 def _check_arrays(path: Path, topology: Topology, arrays: dict[str, NDArray[np.float32]]) -> None:

@@ -102,6 +102,8 @@ class Recorded:
         if self._immediate:
             self._intend(call)
             self._run.flush()
+        elif call.kind is Kind.APPLY:
+            self._run.intend(call.kind, call.op, call.amplitude, call.width_s, call.clock_s, call.cells)
         try:
             return act()
         except BaseException as error:

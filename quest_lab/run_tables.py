@@ -178,10 +178,67 @@ _LOOP = Table(
     chunk=1024,
     kinds=("in-the-loop",),
 )
-TABLES: Mapping[str, Table] = {
-    t.name: t
-    for t in (_CALLS, _APPLIES, _READS, _MARKS, _VISA, _REPLAY, _BASELINES, _VALIDATED, _TILES, _LOOP)
-}
+_TOLD_AGAIN = (
+    "characterization",
+    "yield",
+    "endurance",
+    "retention",
+    "field-loop",
+    "disturb",
+    "width",
+    "half-select",
+)  # resumed by telling the protocol from the file what it asks
+_RESUMES = Table(
+    "resumes",
+    "One row per resume of a run that was cut off: what was in doubt then. It is given once more.",
+    (
+        Column(
+            "first", "i8", "", "rows of `calls` that held then; from here to `last`: reads of cells in doubt"
+        ),
+        Column("last", "i8", "", "first row of `calls` that the protocol asked for again"),
+        Column("pulses_in_doubt", "i8", "", "pulses of a cell that may or may not have been given"),
+        Column("reads_in_doubt", "i8", "", "reads of a cell that may have begun and gave no value"),
+        Column("read_energy_j", "f8", "J", "energy spent to read the cells in doubt"),
+        Column(
+            "away_s", "f8", "s", "time that passed on the bench between the last call before and the resume"
+        ),
+        Column(
+            "clock_ahead_s",
+            "f8",
+            "s",
+            "to be added to `clock_s` from row `last` on: a simulated clock restarts",
+        ),
+    ),
+    chunk=64,
+    kinds=_TOLD_AGAIN,
+    added=True,
+)
+_UNSOUND = Table(
+    "unsound_reads",
+    "One row per read of what no sound cell has; the call failed there.",
+    (
+        Column("read", "u8", "", "row in `reads`"),
+        Column("resistance_ohm", "f8", "ohm", "0: too little to tell; infinite: too much"),
+    ),
+    chunk=1024,
+    kinds=_TOLD_AGAIN,
+    added=True,
+)
+_ALL = (
+    _CALLS,
+    _APPLIES,
+    _READS,
+    _MARKS,
+    _VISA,
+    _REPLAY,
+    _BASELINES,
+    _VALIDATED,
+    _TILES,
+    _LOOP,
+    _RESUMES,
+    _UNSOUND,
+)
+TABLES: Mapping[str, Table] = {table.name: table for table in _ALL}
 
 
 def markdown() -> str:
@@ -207,7 +264,8 @@ Every run ends as one HDF5 file in NeXus shape: `import quest_lab; run = quest_l
 While it runs it is called `run.h5.part`. A killed run leaves that file; it opens like any other, with status
 `running`, and holds everything that was acknowledged: after each flush (every call on hardware, at most
 0.25 s apart on a simulated chip) and at each mark. Rows that were being written when the kill came are
-dropped by the reader.
+dropped by the reader. `measure` and `characterize` keep what a simulated chip did since then in `run.h5.journal`, which
+`--resume` puts into the file.
 
 | path | what |
 |---|---|

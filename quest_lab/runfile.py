@@ -63,7 +63,8 @@ class Run:
         self.seed = int(entry["seed"][()])
         self.settings: dict[str, Any] = json.loads(texts["settings"])
         self.provenance = nexus.read_texts(entry["provenance"])
-        self._tables = [t for t in TABLES.values() if t.belongs_to(self.kind)]
+        mine = [t for t in TABLES.values() if t.belongs_to(self.kind)]
+        self._tables = [t for t in mine if t.name in entry or not t.added]
         for table in self._tables:
             _check_table(path, entry, table)
 

@@ -24,6 +24,7 @@ from quest_lab import nexus, provenance, schema
 from quest_lab.device import Cells
 from quest_lab.diskspace import Room, check_free, disk_full
 from quest_lab.errors import BadInput, Interrupted, QuestLabError
+from quest_lab.journal import Journal, Kept, journal_of, read_journal
 from quest_lab.run_tables import TABLES
 from quest_lab.schema import Kind, Op, Origin, Outcome, Result, Status
 from quest_lab.tables import TableWriter, encoded, pieces, whole_rows
@@ -47,6 +48,7 @@ class RunWriter:
         kind: str,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
+        rows: Mapping[str, int] | None = None,
     ) -> None:
         self.path = path
         self.kind = kind
@@ -59,8 +61,10 @@ class RunWriter:
         self._room = Room(path, file)
         wanted = [table for table in TABLES.values() if table.belongs_to(kind)]
         entry = file["entry"]
-        rows = {t.name: whole_rows(entry[t.name], t, cut_off=True) if t.name in entry else 0 for t in wanted}
+        whole = {t.name: whole_rows(entry[t.name], t, cut_off=True) if t.name in entry else 0 for t in wanted}
+        rows = {**whole, **(rows or {})}
         self._tables = {t.name: TableWriter(entry, t, self._room.writing, rows[t.name]) for t in wanted}
+        self._journal: Journal | None = None
         self._calls = self._tables["calls"]
         self._events = (self._tables["applies"], self._tables["reads"])  # by Kind
 
@@ -121,6 +125,7 @@ class RunWriter:
         Raises BadInput if there is none, if it is complete, or if kind, seed or a setting differ.
         """
         path = Path(path)
+        absorb_journal(path)
         if path.exists() and not part_of(path).exists():
             _check_same(path, kind, seed, settings)
             path.replace(part_of(path))
@@ -134,6 +139,22 @@ class RunWriter:
         writer = cls(path, file, kind, wall, monotonic)
         writer.mark("resumed", provenance.utc_now())
         return writer
+
+    def keep_each_call(self) -> None:
+        """From now on a kill loses no call, acknowledged or not: they are in a journal until they are."""
+        self.flush()
+        self._journal = Journal(journal_of(self.path))
+        self._journal.start(self.acknowledged)
+
+    def intend(
+        self, kind: Kind, op: Op, amplitude: float, width_s: float, clock_s: float, cells: Cells
+    ) -> None:
+        """Leave in the journal, if there is one, what is about to be done."""
+        if self._journal is not None:
+            what, unknown = (kind, op, Outcome.INTENT, Origin.NONE), np.full(len(cells), np.nan)
+            self._keep(
+                self._journal, Kept(*what, amplitude, width_s, clock_s, self.wall_time_s(), cells, unknown)
+            )
 
     def call(
         self,
@@ -158,6 +179,9 @@ class RunWriter:
         now = self._monotonic()
         wall_time_s = now + self._wall_ahead
         self._calls.row(kind, op, outcome, origin, amplitude, width_s, count, first, wall_time_s, clock_s)
+        if self._journal is not None:
+            what = kind, op, outcome, origin
+            self._keep(self._journal, Kept(*what, amplitude, width_s, clock_s, wall_time_s, cells, values))
         if now > self._flush_at:
             self.flush()
         return row
@@ -223,6 +247,8 @@ class RunWriter:
             self._file.flush()
         self._room.flushed()
         self.acknowledged = {name: table.rows for name, table in self._tables.items()}
+        if self._journal is not None:
+            self._journal.start(self.acknowledged)
         self._set_time()
 
     def close(self, status: str = Status.COMPLETE) -> None:
@@ -233,6 +259,8 @@ class RunWriter:
         problem = self._finish(Status(status))
         if not self._room.broken:
             part_of(self.path).replace(self.path)
+            if self._journal is not None:
+                self._journal.close()
         if problem is not None:
             raise problem
 
@@ -274,6 +302,12 @@ class RunWriter:
             problem = problem or disk_full(self.path, error)
         return problem
 
+    def _keep(self, journal: Journal, call: Kept) -> None:
+        try:
+            journal.keep(call)
+        except OSError as error:
+            raise disk_full(self.path, error) from error
+
     def _text_rows(self, table: str, text: str, **names: str) -> None:
         writer = self._table(table)
         spill = writer.table.spill
@@ -287,6 +321,24 @@ class RunWriter:
         if name not in self._tables:
             raise BadInput(f"table {name!r}: a run of kind {self.kind!r} has only {sorted(self._tables)}")
         return self._tables[name]
+
+
+def absorb_journal(path: Path) -> None:
+    """Put the calls that the journal of a killed run at `path` kept into its file."""
+    journal = journal_of(path)
+    if not journal.is_file():
+        return
+    if part_of(path).is_file():
+        rows, calls = read_journal(journal)
+        with h5py.File(part_of(path), "r+") as file:
+            kind = nexus.read_texts(file["entry"])["kind"]
+            writer = RunWriter(path, file, kind, time.time, time.monotonic, rows)
+            for kept in calls:
+                row = writer.call(kept.kind, kept.op, kept.outcome, kept.origin, kept.amplitude, kept.width_s,
+                                  kept.clock_s, kept.cells, kept.values)  # fmt: skip
+                writer.update("calls", "wall_time_s", row, kept.wall_time_s)
+            writer.flush()
+    journal.unlink()
 
 
 def _status_of(error: BaseException | None) -> Status:
@@ -352,3 +404,4 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
     except OSError:
         pass  # not a readable file: nothing to lose
     part.unlink()
+    journal_of(path).unlink(missing_ok=True)

@@ -186,5 +186,5 @@ def _plain(value: Any) -> Any:
 
 def _layer(row: Any) -> LayerInfo:
     shape = (int(row["c_out"]), int(row["c_in"]), int(row["kh"]), int(row["kw"]))
-    rest = {n: int(row[n]) for n in ("offset", "taps_offset", "macs", "neurons", "inputs")}
+    rest: dict[str, Any] = {n: int(row[n]) for n in ("offset", "taps_offset", "macs", "neurons", "inputs")}
     return LayerInfo(name=row["name"].decode(), shape=shape, **rest)

@@ -94,13 +94,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table; `chunk` rows lie together on disk. `kinds` names the runs that have it; None means all."""
+    """One table; `chunk` rows lie together on disk. `kinds` names the runs that have it; None means all. Files from
+    before an `added` one lack it."""
 
     name: str
     meaning: str
     columns: tuple[Column, ...]
     chunk: int
     kinds: tuple[str, ...] | None = None
+    added: bool = False
 
     @property
     def dtype(self) -> np.dtype[np.void]:

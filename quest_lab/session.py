@@ -107,6 +107,7 @@ def open_bench(
     settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    each_call: bool = False,
     limits: Limits | None = None,
     progress: Progress = no_progress,
     hardware: bool = False,
@@ -121,7 +122,8 @@ def open_bench(
     simulated twin, or with `hardware=True` its instruments, if they answer as the file says. `cells` (of a bench
     file, at most those wired) and `seed` go before what a bench file says of its twin; elsewhere the seed is 0
     by default. `run`: a path starts a run file (of `kind`, `title`, `settings`) and finishes it, or with
-    `resume` goes on with one that was cut off; a RunWriter stays its owner's. `log_wire`: keep every exchange
+    `resume` goes on with one that was cut off; a RunWriter stays its owner's. `each_call`: a kill loses no
+    call on a simulated chip either. `log_wire`: keep every exchange
     with the instruments in the run's `visa` table (default: on hardware). `ledger`: counts what each cell gets
     (default: on hardware the bench file's `chip.ledger`). `recover`: cells that a cut-off run at `run` left in
     doubt are read first; without it such a run is in the way. `dry_run`: the simulated twin stands for the bench
@@ -158,6 +160,8 @@ def open_bench(
             device = budgeted = Budgeted(device, counted, chosen.budget)
             pulses_left, energy_left_j = budgeted.pulses_left, budgeted.energy_left_j
         if run is not None:
+            if each_call and device.capabilities.simulated:
+                run.keep_each_call()
             device = Recorded(device, run, clock)
         if run is not None:
             read_in_doubt(device, run, left)

@@ -18,6 +18,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.layers import SAME, Window
 from quest_lab.vector_sum import LANES, sum_lanes
 
 Spikes: TypeAlias = NDArray[np.uint8]
@@ -62,36 +63,45 @@ def sum_type(largest: int) -> type[np.int16 | np.int32]:
     return np.int16 if largest < 2**15 else np.int32
 
 
-def convolve(spikes: Spikes, rows: Rows, kernel: tuple[int, int], top: int, out: Sums) -> None:
-    """Sums `out` (B, height, width, c_out) of the levels that `spikes` (B, height, width, c_in) meet.
+def convolve(
+    spikes: Spikes, rows: Rows, kernel: tuple[int, int], top: int, out: Sums, window: Window = SAME
+) -> None:
+    """Sums `out` (B, rows, columns, c_out) of the levels that `spikes` (B, height, width, c_in) meet.
 
-    Stride 1, same-padded. `rows` of `tap_rows`; `kernel` (kh, kw), odd; levels of at most `top`; `out` of
-    `sum_type`.
+    `rows` of `tap_rows`; `kernel` (kh, kw); levels of at most `top`; `out` of `sum_type`, as large as `window` says.
     """
-    _convolve(spikes, rows, *kernel, _BYTE // top, out)
+    kh, kw = kernel
+    _convolve(spikes, rows, kh, kw, window.stride, window.pad(kh), window.pad(kw), _BYTE // top, out)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def convolve_floats(x: Floats, rows: Floats, bias: Floats, kh: int, kw: int, out: Floats) -> None:
-    """Convolution `out` (B, height, width, c_out) of `x` (B, height, width, c_in) in float32; stride 1, same-padded.
+def convolve_floats(
+    x: Floats, rows: Floats, bias: Floats, kh: int, kw: int, stride: int, above: int, left: int, out: Floats
+) -> None:
+    """Convolution `out` (B, rows, columns, c_out) of `x` (B, height, width, c_in) in float32.
 
-    `rows` as of `tap_rows`, then rows of zeros up to a multiple of `TOGETHER`; `bias` (c_out,).
+    `rows` as of `tap_rows`, then rows of zeros up to a multiple of `TOGETHER`; `bias` (c_out,). `above`, `left`: rows
+    and columns of zeros before the image.
     """
     batch, height, width, c_in = x.shape
-    padded = np.zeros((height + kh - 1, width + kw - 1, c_in), np.float32)
+    down, across = out.shape[1], out.shape[2]
+    padded = np.zeros(
+        (max(height + above, (down - 1) * stride + kh), max(width + left, (across - 1) * stride + kw), c_in),
+        np.float32,
+    )
     met = np.zeros(len(rows), np.float32)
     for b in range(batch):
         for y in range(height):
             for x0 in range(width):
                 for c in range(c_in):
-                    padded[y + kh // 2, x0 + kw // 2, c] = x[b, y, x0, c]
-        for y in range(height):
-            for x0 in range(width):
+                    padded[y + above, x0 + left, c] = x[b, y, x0, c]
+        for y in range(down):
+            for x0 in range(across):
                 n = 0
                 for i in range(kh):
                     for j in range(kw):
                         for c in range(c_in):
-                            met[n] = padded[y + i, x0 + j, c]
+                            met[n] = padded[y * stride + i, x0 * stride + j, c]
                             n += 1
                 _add_products(rows, met, bias, out[b, y, x0])
 
@@ -136,20 +146,22 @@ def _add_bytes(rows: Rows, met: NDArray[np.int32], n: int, fit: int, some: Rows,
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _convolve(spikes: Spikes, rows: Rows, kh: int, kw: int, fit: int, out: Any) -> None:
-    """`fit`: so many rows can be added in bytes without overflow."""
+def _convolve(
+    spikes: Spikes, rows: Rows, kh: int, kw: int, stride: int, above: int, left: int, fit: int, out: Any
+) -> None:
+    """`above`, `left`: padding before the image; `fit`: so many rows can be added in bytes without overflow."""
     batch, height, width, c_in = spikes.shape
     channels = np.empty((height, width, c_in), np.int32)
     counts = np.empty((height, width), np.int32)
     met, some = np.empty(kh * kw * c_in + TOGETHER, np.int32), np.empty(LANES, np.int8)
     for b in range(batch):
         list_spikes(spikes[b], channels, counts)
-        for y in range(height):
-            for x in range(width):
-                n = 0
-                for i in range(max(0, kh // 2 - y), min(kh, height + kh // 2 - y)):
-                    for j in range(max(0, kw // 2 - x), min(kw, width + kw // 2 - x)):
-                        py, px = y + i - kh // 2, x + j - kw // 2
+        for y in range(out.shape[1]):
+            for x in range(out.shape[2]):
+                n, y0, x0 = 0, y * stride - above, x * stride - left
+                for i in range(max(0, -y0), min(kh, height - y0)):
+                    for j in range(max(0, -x0), min(kw, width - x0)):
+                        py, px = y0 + i, x0 + j
                         first, there, into = np.int32((i * kw + j) * c_in), channels[py, px], met[n:]
                         for e in range(counts[py, px]):
                             into[e] = first + there[e]
@@ -184,8 +196,9 @@ def fire(
 ) -> None:
     """Spikes `out` (T, n) of neurons with an integer membrane from `sums` (T, n).
 
-    h = u + sum fires above `limit`; u = leak (h - taken) rounded half to even and clamped to -top..top, taken =
-    `charge` with a soft reset, h with a hard one. Every number is an integer or a half below 2**24, hence exact.
+    h = u + sum fires above `limit`; u = leak h - taken rounded half to even and clamped to -top..top, taken =
+    `charge` with a soft reset, leak h with a hard one. `leak` is a multiple of 1/256, `charge` of 1/512: exact in
+    float32 where u is not clamped.
     """
     steps, neurons = sums.shape
     zero, one = np.float32(0.0), np.float32(1.0)
@@ -199,14 +212,20 @@ def fire(
                 h = u[n] + np.float32(arriving[n])
                 s = one if h > limit else zero
                 fired[n] = np.uint8(s)
-                u[n] = min(max(np.rint(leak * (h - s * (charge if soft else h))), -top), top)
+                left = leak * h
+                u[n] = min(max(np.rint(left - s * (charge if soft else left)), -top), top)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def fire_floats(
-    current: NDArray[np.float32], theta: np.float32, leak: np.float32, soft: bool, out: Spikes
+    current: NDArray[np.float32],
+    theta: np.float32,
+    charge: np.float32,
+    leak: np.float32,
+    soft: bool,
+    out: Spikes,
 ) -> None:
-    """Spikes `out` (T, n) of FP32 neurons: h = u + i fires above theta; u = leak (h - theta or h where it fired).
+    """Spikes `out` (T, n) of FP32 neurons: h = u + i fires above theta; u = leak h, less charge or all where it fired.
 
     `current` (T, n), or (1, n): the same at every step.
     """
@@ -222,7 +241,8 @@ def fire_floats(
                 h = u[n] + arriving[n]
                 s = one if h > theta else zero
                 fired[n] = np.uint8(s)
-                u[n] = leak * (h - s * (theta if soft else h))
+                left = leak * h
+                u[n] = left - s * (charge if soft else left)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")

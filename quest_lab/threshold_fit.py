@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from scipy.special import log_ndtr
 
 from quest_lab.device import Floats
@@ -127,6 +126,8 @@ def _zoom(surface: Floats, axes: list[Floats], drop: float) -> tuple[list[float]
 
 def _interval(surface: Floats, axes: list[Floats], which: int, step: float, drop: float) -> Estimate:
     """Best value and interval of one parameter, the others at their best."""
+    from scipy.interpolate import CubicSpline  # half a second: only who fits pays for it
+
     axis = axes[which]
     profile = surface.max(axis=tuple(j for j in range(3) if j != which))
     fine = np.linspace(axis[0], axis[-1], 1001)

@@ -18,7 +18,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import log_ndtr, ndtr
 
 from quest_lab.characterization import MIN_EVIDENCE, Characterization
@@ -153,6 +152,7 @@ def _probit(
     volts: Floats, tries: Floats, hits: Floats, mean_v: float, spread_v: float, error: float
 ) -> tuple[float, float]:
     """Threshold and spread of greatest posterior probability; a share `error` of the reads is wrong."""
+    from scipy.optimize import minimize  # half a second: only who fits pays for it
 
     def loss(x: Floats) -> float:
         z = (volts - mean_v - x[0] * spread_v) / (spread_v * np.exp(x[1]))

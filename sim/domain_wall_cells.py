@@ -77,7 +77,7 @@ class DomainWallArray:
     def bias(self, cells: Cells, bias_v: float, seconds: float) -> None:
         """A source of `bias_v` left on the cells for `seconds`: what a pulse as long would do."""
         m = self.model
-        if abs(bias_v) >= thresholds_v(m)[0] * (1.0 - 10.0 * m.pinning_spread) and seconds >= m.t_ref_s:
+        if abs(bias_v) >= (m.first_v - m.guard_v) * (1.0 - 10.0 * m.pinning_spread) and seconds >= m.t_ref_s:
             self._bias(cells, bias_v, seconds, Purpose.DISTURB)
 
     def elapse(self, seconds: float) -> None:

@@ -37,6 +37,8 @@ class ScpiError(Exception):
 
 def split(text: str, separator: str) -> list[str]:
     """Split outside quotes and parentheses."""
+    if not any(c in text for c in "'\"()"):
+        return text.split(separator)
     parts, start, depth, quote = [], 0, 0, ""
     for i, c in enumerate(text):
         if quote:

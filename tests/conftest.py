@@ -43,6 +43,13 @@ NOISE_FREE = {
 }
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than processors: some tests wait for other programs, and another test runs meanwhile."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (usable or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def session_on() -> Iterator[Callable[..., Session]]:
     """session_on(model, cells, seed): a session on a fresh simulated chip, closed at the end."""

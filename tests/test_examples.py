@@ -13,7 +13,7 @@ WITH_ARGUMENTS = {"plain_pytorch_schedule"}  # tests/train/test_example.py
 SAYS = {
     "characterize_chip": r"7 states of \[",
     "energy_matrices": r"states \(0, 3, 6\).*best \(.*states \(0, 1, 2\).*best \(",
-    "nir_to_chip": r"95\.3% as found, 93\.8% with three levels.*decoded read-back, closed loop",
+    "nir_to_chip": r"96\.2% as found, 95\.6% with three levels.*decoded read-back, closed loop",
     "numpy_schedule": r"24 steps, \d{4} writes of 8480 weights",
     "own_driver": r"mine (\[.*\]) ohm, quest-lab's \1 ohm",
     "replay_energies": r"best: pattern .* J spent.*worst: pattern .* J spent",

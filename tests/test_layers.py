@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from quest_lab.errors import BadInput
-from quest_lab.layers import Topology, activity, layer_table, reads_by_level, tap_counts, top_level
+from quest_lab.layers import Topology, Window, activity, layer_table, reads_by_level, tap_counts, top_level
 
 
-def _pairs(spikes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Reads of every single weight (c_out, c_in, kh, kw) by 0/1 spikes (n, c_in, h, w): one loop per pair."""
-    reads = np.zeros(weights.shape, np.int64)
-    height, width = spikes.shape[2:]
+def _pairs(spikes: np.ndarray, weights: np.ndarray, stride: int = 1, padding: int = 1) -> np.ndarray:
+    """Reads of every single weight (c_out, c_in, k, k) by 0/1 spikes (n, c_in, h, w): one loop per pair."""
+    reads, kernel = np.zeros(weights.shape, np.int64), weights.shape[2]
+    down, across = ((size + 2 * padding - kernel) // stride + 1 for size in spikes.shape[2:])
     for n, c, y, x in np.argwhere(spikes):
         assert spikes[n, c, y, x] == 1
-        for i in range(3):
-            for j in range(3):
-                if 0 <= y - i + 1 < height and 0 <= x - j + 1 < width:
-                    reads[:, c, i, j] += 1
+        for to_y, to_x in np.ndindex(down, across):
+            i, j = y + padding - to_y * stride, x + padding - to_x * stride
+            if 0 <= i < kernel and 0 <= j < kernel:
+                reads[:, c, i, j] += 1
     return reads
 
 
@@ -37,6 +37,25 @@ def test_taps_and_reads_equal_brute_force_over_every_pair(height: int, width: in
     (layer,) = layer_table([("a", weights.shape, (height, width))])
     want = [int(every[weights == v].sum()) for v in (-1, 0, 1)]
     assert reads_by_level(layer, taps.ravel(), weights.ravel(), 2).tolist() == want
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 2, 1), (4, 2, 0), (5, 1, 0), (2, 3, 1), (6, 2, 2)]
+)
+def test_taps_and_macs_of_moved_kernels_equal_brute_force(kernel: int, stride: int, padding: int) -> None:
+    rng, window = np.random.default_rng(2), Window(stride, padding)
+    spikes = (rng.random((6, 3, 7, 8)) < 0.3).astype(np.int64)
+    weights = np.ones((4, 3, kernel, kernel), np.int8)
+    taps = tap_counts(spikes.sum(0), (kernel, kernel), window)
+    assert np.array_equal(taps, _pairs(spikes, weights, stride, padding)[0])
+    (layer,) = layer_table([("a", weights.shape, (7, 8))], [window])
+    every = _pairs(np.ones((1, 3, 7, 8), int), weights, stride, padding)
+    assert (layer.macs, layer.inputs) == (every.sum(), 168)
+
+
+def test_a_kernel_larger_than_the_image_is_refused() -> None:
+    with pytest.raises(BadInput, match="the kernel of part 2 of 2 leaves nothing of images of 6x6 pixels"):
+        Topology.parse("4M-8k5p0-F", (1, 6, 6), 10)
 
 
 def test_taps_stay_exact_where_float32_would_not() -> None:

@@ -39,7 +39,7 @@ def make(
         bits=bits,
         time_steps=3,
         theta=0.5,
-        encoder_weight=floats(topology.blocks[0].channels, 2, 3, 3),
+        encoder_weight=floats(*topology.encoder_shape),
         encoder_bias=floats(topology.blocks[0].channels),
         layers=layers,
         head_weight=floats(3, topology.features),
@@ -75,13 +75,17 @@ def images(count: int = 5, seed: int = 1, size: tuple[int, int] = (6, 6)) -> np.
 def _by_hand(network: net.Network, layer: net.Layer, spikes: np.ndarray) -> np.ndarray:
     """One layer's spikes, neuron by neuron in Python integers, from spikes (T, N, c, h, w)."""
     steps, n, _, height, width = spikes.shape
-    out = np.zeros((steps, n, layer.info.shape[0], height, width), int)
-    edge = layer.info.shape[2] // 2
+    kernel, stride = layer.info.shape[2], layer.info.window.stride
+    edge = kernel // 2 if layer.info.window.padding is None else layer.info.window.padding
     padded = np.pad(spikes.astype(int), ((0, 0), (0, 0), (0, 0), (edge, edge), (edge, edge)))
+    height, width = ((size + 2 * edge - kernel) // stride + 1 for size in (height, width))
+    out = np.zeros((steps, n, layer.info.shape[0], height, width), int)
     weights = layer.weights.astype(int)
     for image, c, y, x in np.ndindex(out.shape[1:]):
-        under = padded[:, image, :, y : y + 2 * edge + 1, x : x + 2 * edge + 1]
-        currents = [int((step * weights[c]).sum()) for step in under]
+        top, left = y * stride, x * stride
+        under = padded[:, image, :, top : top + kernel, left : left + kernel]
+        bias = 0 if layer.bias is None else int(layer.bias[c])
+        currents = [int((step * weights[c]).sum()) + bias for step in under]
         out[:, image, c, y, x] = _neuron(network, layer, currents, c)
     return out
 
@@ -89,16 +93,20 @@ def _by_hand(network: net.Network, layer: net.Layer, spikes: np.ndarray) -> np.n
 def _neuron(network: net.Network, layer: net.Layer, currents: list[int], channel: int) -> list[bool]:
     """The equations of quest_lab.neurons in fractions."""
     top, neuron, theta = 2 ** (network.bits - 1) - 1, network.neuron, Fraction(network.theta)
-    scale, u, spikes = Fraction(layer.alpha) / top, 0, []
+    scale, u, k, spikes = Fraction(layer.alpha) / top, 0, 0, []
     for t, current in enumerate(currents):
         if neuron.history:
             h = sum(Fraction(currents[t - j], 2**j) for j in range(min(neuron.history, t + 1)))
             gain, offset = (scale, 0) if layer.norm is None else map(Fraction, layer.norm[:, channel])
             spikes.append((h if layer.norm is None else h * neuron.unit) * gain + offset > theta)
             continue
+        if neuron.synapse:
+            current = k = max(-top, min(top, round(Fraction(neuron.synapse) * k + current)))
         h = u + current
         spikes.append(h * scale > theta)
-        left = Fraction(neuron.leak) * (h - spikes[-1] * (theta / scale if neuron.soft else h))
+        kept = Fraction(neuron.leak) * h
+        gone = theta / scale * (1 if neuron.delayed else Fraction(neuron.leak)) if neuron.soft else kept
+        left = kept - spikes[-1] * gone
         u = max(-top, min(top, round(left)))
     return spikes
 
@@ -112,6 +120,22 @@ def test_every_spike_equals_the_neuron_by_neuron_loop(bits: int, neuron: str) ->
     assert np.array_equal(first, _by_hand(network, network.layers[0], encoded))
     pooled = first.reshape(*first.shape[:3], 3, 2, 3, 2).max((4, 6))
     assert np.array_equal(second, _by_hand(network, network.layers[1], pooled))
+    assert 0 < second.mean() < 1
+
+
+@pytest.mark.parametrize("neuron", ["if-soft", "lif-delayed@0.8984375", "cuba-soft@0.875,0.796875", "mfp-2"])
+def test_every_spike_of_moved_kernels_and_biases_equals_the_loop(neuron: str, tmp_path: Path) -> None:
+    """Also after a round trip through the file."""
+    made = make(3, text="3k4s1p2-4k5s2p1-5k2s1p0-F", neuron=neuron)
+    biases = [np.random.default_rng(7).integers(-3, 6, len(x.weights)).astype(np.int32) for x in made.layers]
+    layers = tuple(replace(x, bias=bias) for x, bias in zip(made.layers, biases, strict=True))
+    replace(made, layers=layers).save(tmp_path / "w.h5")
+    network = net.Network.load(tmp_path / "w.h5")
+    encoded = network.encode(images(2))
+    first, second = network.layer_spikes(encoded)
+    assert np.array_equal(first, _by_hand(network, network.layers[0], encoded))
+    assert np.array_equal(second, _by_hand(network, network.layers[1], first))
+    assert [x.neurons for x in network.infos] == [first[0, 0].size, second[0, 0].size]
     assert 0 < second.mean() < 1
 
 

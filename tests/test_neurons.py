@@ -12,42 +12,57 @@ from quest_lab.layers import layer_table
 from quest_lab.neurons import IF_HARD, Neuron, fire, integer_limit, reset_charge
 
 MEMBRANES = ("if-hard", "if-soft", "lif-hard", "lif-soft")
+ELSEWHERE = ("lif-hard@0.8984375", "lif-soft@0.8984375", "lif-delayed", "lif-delayed@0.953125")
 THETA, ALPHA = 0.5, 0.37
 
 
 def by_the_equations(currents: list[int], name: str, bits: int, alpha: float = ALPHA) -> list[int]:
-    """MINT: H = U + I; s = 1[H > theta]; U = quantise(leak H (1 - s)) or quantise(leak (H - s theta))."""
-    top, theta, leak = 2 ** (bits - 1) - 1, Fraction(THETA), Fraction(1, 2 if name.startswith("lif") else 1)
+    """MINT: H = U + I; s = 1[H > theta]; U = quantise(leak H (1 - s)) or quantise(leak (H - s theta)).
+
+    Delayed: U = quantise(leak H - s theta).
+    """
+    kind, _, given = name.partition("@")
+    top, theta = 2 ** (bits - 1) - 1, Fraction(THETA)
+    leak = Fraction(given or ("0.5" if kind.startswith("lif") else "1"))
     scale = Fraction(alpha) / top
     u, spikes = Fraction(0), []
     for current in currents:
         h = u + current * scale
         s = h > theta
         spikes.append(int(s))
-        left = leak * (h - s * (theta if name.endswith("soft") else h))
+        left = (
+            leak * h - s * {"hard": leak * h, "soft": leak * theta, "delayed": theta}[kind.partition("-")[2]]
+        )
         u = scale * round(max(Fraction(-1), min(Fraction(1), left / Fraction(alpha))) * top)  # half to even
     return spikes
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-@pytest.mark.parametrize("name", MEMBRANES)
+@pytest.mark.parametrize("name", [*MEMBRANES, *ELSEWHERE])
 def test_integer_spikes_are_those_of_the_equations(name: str, bits: int) -> None:
     neuron, top = Neuron.parse(name), 2 ** (bits - 1) - 1
     current = np.random.default_rng(bits).integers(-top - 1, 2 * top + 2, (8, 300))
-    limit, charge = integer_limit(THETA, ALPHA, bits), reset_charge(THETA, ALPHA, bits, neuron.leak)
+    limit, charge = integer_limit(THETA, ALPHA, bits), reset_charge(THETA, ALPHA, bits, neuron)
     spikes = fire(current.astype(np.float32), neuron, limit=limit, charge=charge, top=top, whole=True)
     want = np.array([by_the_equations(column.tolist(), name, bits) for column in current.T]).T
     assert np.array_equal(spikes, want)
     assert 0.05 < want.mean() < 0.95
 
 
-@pytest.mark.parametrize(("alpha", "leak", "want"), [
-    (0.37, 1.0, 4.0),  # theta / scale = 0.5 * 3 / 0.37 = 4.05: the nearest integer
-    (0.37, 0.5, 4.5),  # strictly between 4 and 5
-    (0.75, 0.5, 2.0),  # theta / scale = 2 exactly, and ties may happen
+@pytest.mark.parametrize(("alpha", "name", "want"), [
+    (0.37, "if-soft", 4.0),  # theta / scale = 0.5 * 3 / 0.37 = 4.05: the nearest integer
+    (0.37, "lif-soft", 2.25),  # half of it strictly between 2 and 2.5
+    (0.75, "lif-soft", 1.0),  # theta / scale = 2 exactly, and ties may happen
+    (0.37, "lif-delayed", 4.25),  # strictly between 4 and 4.5
 ])  # fmt: skip
-def test_a_soft_reset_takes_a_multiple_of_a_half(alpha: float, leak: float, want: float) -> None:
-    assert reset_charge(0.5, alpha, 3, leak) == want
+def test_a_soft_reset_takes_what_is_exact_after_the_leak(alpha: float, name: str, want: float) -> None:
+    assert reset_charge(0.5, alpha, 3, Neuron.parse(name)) == want
+
+
+def test_a_leak_of_levels_is_a_multiple_of_one_256th() -> None:
+    assert str(Neuron.parse("lif-delayed@0.9").in_levels()) == "lif-delayed@0.8984375"
+    assert str(Neuron.parse("cuba-hard@0.9,0.001").in_levels()) == "cuba-hard@0.8984375,0.00390625"
+    assert Neuron.parse("if-hard").in_levels() == IF_HARD
 
 
 def test_ties_of_the_leak_are_rounded_to_even() -> None:
@@ -57,7 +72,7 @@ def test_ties_of_the_leak_are_rounded_to_even() -> None:
     assert spikes.tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 0]]
 
 
-@pytest.mark.parametrize("name", [*MEMBRANES, "mfp-1", "mfp-3"])
+@pytest.mark.parametrize("name", [*MEMBRANES, *ELSEWHERE, "cuba-delayed@1.0,0.8", "mfp-1", "mfp-3"])
 def test_a_name_is_the_neuron(name: str) -> None:
     assert str(Neuron.parse(name)) == name
 
@@ -65,6 +80,23 @@ def test_a_name_is_the_neuron(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "if", "IF-hard", "mfp-9", "mfp-", "izhikevich"])
 def test_an_unknown_neuron_is_refused(name: str) -> None:
     with pytest.raises(BadInput, match="want if-hard, if-soft, lif-hard, lif-soft, mfp or mfp-1 to mfp-8"):
+        Neuron.parse(name)
+
+
+BAD_LEAKS = [
+    "lif-hard@1.2",
+    "lif-hard@",
+    "lif-soft@x",
+    "if-hard@0.9",
+    "cuba-hard",
+    "cuba-hard@0.9",
+    "cuba-soft@1,0",
+]
+
+
+@pytest.mark.parametrize("name", BAD_LEAKS)
+def test_a_leak_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(BadInput, match=r"above 0 and|want if-hard"):
         Neuron.parse(name)
 
 

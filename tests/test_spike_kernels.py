@@ -12,24 +12,26 @@ from scipy.ndimage import correlate
 
 from quest_lab import neurons
 from quest_lab.bit_kernels import convolve_bits, level_planes
-from quest_lab.convolution import fire_encoder, fire_integers, places, sum_floats, sum_levels
-from quest_lab.layers import top_level
+from quest_lab.convolution import fire_encoder, fire_integers, over_time, places, sum_floats, sum_levels
+from quest_lab.layers import Window, top_level
 from quest_lab.neurons import Neuron
 from quest_lab.spike_kernels import in_threads
 
-NAMED = ["if-hard", "if-soft", "lif-hard", "lif-soft"]
+NAMED = ["if-hard", "if-soft", "lif-hard", "lif-soft", "lif-hard@0.8984375", "lif-delayed@0.953125"]
+MOVES = [(1, None), (1, 0), (2, 1), (3, 0), (2, 2)]
 
 
-def summed(spikes: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def summed(spikes: np.ndarray, levels: np.ndarray, stride: int = 1, padding: int | None = None) -> np.ndarray:
     """The sums, weight by weight."""
-    c_out, _, kh, kw = levels.shape
-    out = np.zeros((*spikes.shape[:4], c_out), int)
+    c_out, _, kernel, _ = levels.shape
+    before = kernel // 2 if padding is None else padding
+    down, across = ((size + 2 * before - kernel) // stride + 1 for size in spikes.shape[2:4])
+    out = np.zeros((*spikes.shape[:2], down, across, c_out), int)
     for t, n, y, x, c in np.argwhere(spikes):
-        for i in range(kh):
-            for j in range(kw):
-                to_y, to_x = y + kh // 2 - i, x + kw // 2 - j
-                if 0 <= to_y < spikes.shape[2] and 0 <= to_x < spikes.shape[3]:
-                    out[t, n, to_y, to_x] += levels[:, c, i, j]
+        for to_y, to_x in np.ndindex(down, across):
+            i, j = y + before - to_y * stride, x + before - to_x * stride
+            if 0 <= i < kernel and 0 <= j < kernel:
+                out[t, n, to_y, to_x] += levels[:, c, i, j]
     return out
 
 
@@ -67,7 +69,7 @@ def test_sums_of_counted_bits_equal_the_loop_over_spikes_and_weights(
     spikes = (rng.random((*shape, c_in)) < 0.4).astype(np.uint8)
     levels = rng.integers(-top, top + 1, (c_out, c_in, kernel, kernel)).astype(np.int8)
     sums = np.empty((*shape, c_out), np.int32)
-    convolve_bits(spikes, level_planes(levels, bits), kernel, kernel, sums)
+    convolve_bits(spikes, level_planes(levels, bits), kernel, kernel, 1, kernel // 2, kernel // 2, sums)
     assert np.array_equal(sums[None], summed(spikes[None], levels))
 
 
@@ -78,6 +80,21 @@ def test_few_and_many_spikes_are_summed_alike_by_any_number_of_threads(rate: flo
     spikes = (rng.random((4, 5, 6, 64)) < rate).astype(np.uint8)
     levels = rng.integers(-1, 2, (20, 64, 3, 3)).astype(np.int8)
     assert np.array_equal(sum_levels(spikes, levels, 1, threads)[None], summed(spikes[None], levels))
+
+
+@pytest.mark.parametrize(("stride", "padding"), MOVES)
+@pytest.mark.parametrize("rate", [0.02, 0.9])
+def test_a_moved_kernel_sums_the_same_by_every_way(rate: float, stride: int, padding: int | None) -> None:
+    rng, window = np.random.default_rng(4), Window(stride, padding)
+    spikes = (rng.random((1, 3, 7, 9, 64)) < rate).astype(np.uint8)
+    levels = rng.integers(-1, 2, (20, 64, 5, 5)).astype(np.int8)
+    want = summed(spikes, levels, stride, padding)
+    assert np.array_equal(sum_levels(spikes, levels, 1, window=window), want)
+    assert np.array_equal(over_time(spikes, levels, np.dtype(np.float64), window), want)
+    floats = levels.astype(np.float32)
+    assert np.array_equal(
+        sum_floats(spikes.astype(np.float32), floats, np.zeros(20, np.float32), window), want
+    )
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
@@ -105,7 +122,7 @@ def test_sums_of_the_largest_levels_do_not_overflow(c_in: int, want: type) -> No
 def test_integer_neurons_fire_as_numpys(name: str, bits: int) -> None:
     neuron, top = Neuron.parse(name), top_level(bits)
     sums = np.random.default_rng(1).integers(-9, 12, (5, 2, 33, 33, 1)).astype(np.int16)
-    charge = neurons.reset_charge(0.5, 0.3, bits, neuron.leak)
+    charge = neurons.reset_charge(0.5, 0.3, bits, neuron)
     limit = neurons.integer_limit(0.5, 0.3, bits)
     want = neurons.fire(sums.astype(np.float64), neuron, limit=limit, charge=charge, top=top, whole=True)
     assert np.array_equal(fire_integers(sums, neuron, limit=limit, charge=charge, top=top), want)
@@ -118,7 +135,7 @@ def test_a_repeated_current_fires_as_the_same_current_at_every_step(name: str) -
     current = np.random.default_rng(2).normal(size=(1, 3, 40, 40, 2)).astype(np.float32)
     once = fire_encoder(current, neuron, 0.5, 4)
     every = np.repeat(current, 4, 0)
-    want = neurons.fire(every, neuron, limit=0.5, charge=0.5, top=None, whole=False)
+    want = neurons.fire(every, neuron, limit=0.5, charge=neuron.taken(0.5), top=None, whole=False)
     assert np.array_equal(once, want)
     assert np.array_equal(fire_encoder(every, neuron, 0.5, 4), want)
 

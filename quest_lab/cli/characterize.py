@@ -11,10 +11,11 @@ import numpy as np
 from quest_lab import intervals
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import to_result
-from quest_lab.cli.common import AS_USUAL, BenchOptions, percent, print_table
+from quest_lab.cli.common import AS_USUAL, BenchOptions, log_of, percent, print_resumes, print_table
 from quest_lab.cli.dryrun import rehearse
 from quest_lab.cli.progress import progress
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
+from quest_lab.protocols.resume import resumable
 from quest_lab.protocols.staircase import staircase_result
 from quest_lab.session import Session, bench_name, open_bench
 
@@ -22,10 +23,14 @@ from quest_lab.session import Session, bench_name, open_bench
 def run(*, device: str, out: Path, options: BenchOptions, **given: Any) -> None:
     if options.dry_run:
         rehearse(
-            device, lambda **temporary: execute(device=device, options=options, **{**given, **temporary})
+            device,
+            lambda **temporary: execute(
+                device=device, options=options, **{**given, **temporary, "resume": False}
+            ),
         )
         return
     print_findings(execute(device=device, out=out, options=options, **given))
+    print_resumes(out)
     print(f"characterisation: {out}")
 
 
@@ -38,19 +43,22 @@ def execute(
     chip: Path | None = None,
     seed: int | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     settings: CharacterizeSettings | None = None,
     options: BenchOptions = AS_USUAL,
 ) -> Characterization:
     settings = settings or CharacterizeSettings()
+    log = log_of(out, "characterization", device, chip, options) if resume else None
     with (
         progress() as report,
         open_bench(
             str(device), cells=cells, seed=seed, cells_file=chip, run=out, kind="characterization",
-            title=f"Characterisation of a chip on the bench {bench_name(device)}", settings=asdict(settings),
-            overwrite=overwrite, progress=report, **asdict(options),
+            title=f"Characterisation of a chip on the bench {bench_name(device)}",
+            settings={**asdict(settings), "sample": sample}, overwrite=overwrite, resume=resume, each_call=True,
+            progress=report, **asdict(options),
         ) as session,
     ):  # fmt: skip
-        return measure(session, sample, settings)
+        return measure(resumable(session, log, hardware=options.hardware), sample, settings)
 
 
 def measure(session: Session, sample: int | None, settings: CharacterizeSettings) -> Characterization:

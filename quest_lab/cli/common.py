@@ -17,6 +17,7 @@ from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.progress import progress
 from quest_lab.errors import BadInput
+from quest_lab.protocols.call_log import CallLog, load_call_log
 from quest_lab.runfile import open_run
 from quest_lab.session import Session, bench_name, open_bench
 
@@ -95,6 +96,26 @@ def chip_of(
         ) as session,
     ):  # fmt: skip
         yield session
+
+
+def log_of(out: Path, kind: str, device: str, chip: Path | None, options: BenchOptions) -> CallLog:
+    """What the run of this kind at `out`, to be gone on with, was told. BadInput where its cells are lost."""
+    if chip is None and not options.hardware:
+        raise BadInput(
+            f"--resume: the simulated cells of {bench_name(device)} ended with the command that was cut off, unless "
+            "--chip FILE kept them: name it, or begin anew"
+        )
+    return load_call_log(out, kind)
+
+
+def print_resumes(out: Path) -> None:
+    """What was in doubt each time that a run was gone on with."""
+    with open_run(out) as run:
+        for row in run.table("resumes").itertuples():
+            print(
+                f"resumed after {row.first} calls: {row.pulses_in_doubt} pulses and {row.reads_in_doubt} reads were "
+                f"in doubt and were given again; {row.away_s:.3g} s passed on the bench meanwhile"
+            )
 
 
 def print_table(

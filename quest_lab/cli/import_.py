@@ -16,7 +16,7 @@ from quest_lab.imports.quantise import Quantised, quantise
 from quest_lab.imports.state_dict import SUFFIXES, from_state_dict
 from quest_lab.layers import FP32, top_level
 from quest_lab.network import Network
-from quest_lab.neurons import IF_HARD, Neuron
+from quest_lab.neurons import IF_HARD, MEMBRANE_BITS, Neuron
 from quest_lab.train.data import Dataset, load_dataset
 
 NIR = ".nir"
@@ -61,6 +61,7 @@ def execute(
     bits: int = 2,
     data: Path | None = None,
     alpha: float | None = None,
+    membrane_bits: int = MEMBRANE_BITS,
     characterization: Path | None = None,
     reading: Reading = Reading(),
     overwrite: bool = False,
@@ -71,7 +72,7 @@ def execute(
         default_states(load_characterization(characterization), 2 * top_level(bits) + 1)
     images = load_dataset(dataset, data)
     found = read(file, images, reading)
-    made = None if bits == FP32 else quantise(found, bits, alpha)
+    made = None if bits == FP32 else quantise(found, bits, alpha, membrane_bits)
     network = found if made is None else made.network
     network.save(out, overwrite=overwrite)
     held_out = images.test_images, images.test_labels
@@ -128,6 +129,7 @@ def print_imported(done: Imported) -> None:
                 (x.name, x.weights, f"{x.alpha:.4g}", percent(x.error), percent(x.zeros))
                 for x in done.quantised.layers
             ],
-            note="Membranes have the same levels as weights. Without alpha given, that of the least squared error.",
+            note=f"Membranes of {network.membrane_bits or network.bits} bits, levels of the same scale. Without alpha "
+            "given, that of the least squared error.",
         )
     print_table("Accuracy on held-out images", ("", "accuracy"), rows)

@@ -22,6 +22,7 @@ from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, Topology
 from quest_lab.mapping import in_chip_states, level_count
 from quest_lab.placement import Placement
+from quest_lab.protocols.life import of_array_steps
 from quest_lab.record import open_run, part_of
 from quest_lab.schema import Status
 from quest_lab.session import Session
@@ -77,6 +78,9 @@ def on_chip(
         on.characterization, on.device, chip=on.chip, out=out / on.name, kind=KIND, overwrite=overwrite,
         settings=settings, options=on.bench, resume=resume,
     ) as session:  # fmt: skip
+        steps = config.epochs * (len(data.train_images) // config.batch_size)
+        left = steps if past is None or not past.rows["step"] else steps - int(past.rows["step"][-1])
+        of_array_steps(session, found, placement.cells, left).check(session)
         cells = ChipWeights(session, found, placement, config.bits, closed_loop=not on.open_loop, past=past)
         yield session, cells
         if session.run is not None:

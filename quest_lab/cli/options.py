@@ -126,6 +126,7 @@ Recover = Annotated[
         "--recover", help="First read the cells that a run cut off at the same --out left in doubt."
     ),
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was cut off.")]
 DryRun = Annotated[
     bool,
     typer.Option(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.errors import BadInput
-from quest_lab.layers import FP32, Topology
+from quest_lab.layers import FP32, KERNEL, SAME, LayerInfo, Topology, Window
 from quest_lab.network import Floats32, Layer, Network
 from quest_lab.neurons import IF_HARD, Neuron
 
@@ -19,11 +19,16 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A layer, by its `name` in the file: `weight` (c_out, c_in, kh, kw) or (c_out, inputs), `bias` (c_out,)."""
+    """A layer, by its `name` in the file: `weight` (c_out, c_in, kh, kw) or (c_out, inputs), `bias` (c_out,).
+
+    `window` of a convolution; `neuron`: None, that of the network.
+    """
 
     name: str
     weight: Array
     bias: Array | None = None
+    window: Window = SAME
+    neuron: Neuron | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +69,15 @@ class Timing:
 def assemble(
     topology: Topology, found: Sequence[Weights], timing: Timing, images: Images, *, source: str
 ) -> Network:
-    """The FP32 network of `found`: encoder, layers and head in this order. Raises BadInput: shapes, biases.
+    """The FP32 network of `found`: encoder, layers and head in this order. Raises BadInput: shapes.
 
     `source`: how messages call the file.
     """
     classes = len(images.class_names)
     if topology.classes != classes:
         raise BadInput(f"{source}: {topology.classes} outputs, but {images.dataset!r} has {classes} classes")
-    encoder, *inner, head = _checked(topology, found, source)
-    for layer in inner:
-        _refuse_bias(layer, source)
+    encoder, *inner, head = checked(topology, found, source)
     infos, pools = topology.layers(), [block.pool for block in topology.blocks[1:]]
-    layers = zip(infos, inner, pools, strict=True)
     return Network(
         topology=topology,
         bits=FP32,
@@ -83,7 +85,7 @@ def assemble(
         theta=timing.theta,
         encoder_weight=encoder.weight.reshape(topology.encoder_shape),
         encoder_bias=_bias(encoder),
-        layers=tuple(Layer(info, x.weight.reshape(info.shape), 1.0, pool) for info, x, pool in layers),
+        layers=tuple(_layer(*row, timing.neuron) for row in zip(infos, inner, pools, strict=True)),
         head_weight=head.weight,
         head_bias=_bias(head),
         mean=images.per_channel("mean"),
@@ -104,7 +106,20 @@ def shapes(topology: Topology) -> dict[str, tuple[int, ...]]:
     return want | {"head": (topology.classes, topology.features)}
 
 
-def _checked(topology: Topology, found: Sequence[Weights], source: str) -> list[Weights]:
+def spelled(layer: Weights) -> str:
+    """A convolution as a part of a topology: 8, 8k5s2p0."""
+    kernel, window = layer.weight.shape[2], layer.window
+    same = window.padding is None or (kernel % 2 and window.padding == kernel // 2)
+    words = [
+        str(len(layer.weight)),
+        f"k{kernel}" * (kernel != KERNEL),
+        f"s{window.stride}" * (window.stride != 1),
+    ]
+    return "".join(words) + ("" if same else f"p{window.padding}")
+
+
+def checked(topology: Topology, found: Sequence[Weights], source: str) -> list[Weights]:
+    """Encoder, layers and head in float32. Raises BadInput: shapes, no finite numbers."""
     return [
         _check_layer(layer, f"{name} of {topology.text}", shape, source)
         for layer, (name, shape) in zip(found, shapes(topology).items(), strict=True)
@@ -121,15 +136,14 @@ def _check_layer(layer: Weights, what: str, shape: tuple[int, ...], source: str)
         if values.dtype.kind not in "fiu" or not np.all(np.isfinite(values)):
             raise BadInput(f"{source}: {layer.name}: {part}: want finite numbers, found {values.dtype}")
     bias = None if layer.bias is None else layer.bias.astype(np.float32)
-    return Weights(layer.name, layer.weight.astype(np.float32), bias)
+    return replace(layer, weight=layer.weight.astype(np.float32), bias=bias)
 
 
-def _refuse_bias(layer: Weights, source: str) -> None:
-    if layer.bias is not None and np.any(layer.bias):
-        raise BadInput(
-            f"{source}: {layer.name}: a bias of up to {np.abs(layer.bias).max():.3g}, but the neurons of a layer in "
-            "memory cells add levels alone; train this layer with bias=False"
-        )
+def _layer(info: LayerInfo, found: Weights, pool: bool, neuron: Neuron) -> Layer:
+    """In FP32; a bias of zeros is none."""
+    bias = found.bias if found.bias is not None and np.any(found.bias) else None
+    own = None if found.neuron == neuron else found.neuron
+    return Layer(info, found.weight.reshape(info.shape), 1.0, pool, bias=bias, neuron=own)
 
 
 def _bias(layer: Weights) -> Floats32:

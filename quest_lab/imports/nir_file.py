@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.errors import BadInput
-from quest_lab.layers import KERNEL
+from quest_lab.layers import Window
 
 Array = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 
 _REFUSED = {
-    "CubaLIF": "its synapse keeps a current that decays from step to step; cells have membranes only",
-    "CubaLI": "its synapse keeps a current that decays from step to step; cells have membranes only",
+    "CubaLI": "a leaky readout weighs the time steps; the head here adds all steps alike (drop it before exporting)",
     "LI": "a leaky readout weighs the time steps; the head here adds all steps alike (drop the LI before exporting)",
     "I": "export the layer before it alone: the head here adds its currents over all time steps",
     "NIRGraph": "a graph inside the graph (recurrence); spikes can only go forward here",
@@ -36,6 +35,7 @@ KNOWN = (
     "Affine",
     "IF",
     "LIF",
+    "CubaLIF",
     "Scale",
     "Flatten",
     "SumPool2d",
@@ -67,23 +67,42 @@ class Node:
         values = np.broadcast_to(self.array(name), 2)
         return int(values[0]), int(values[1])
 
-    def check_convolution(self) -> None:
-        """Raise BadInput unless it is one of 3x3, stride 1, padding 1, all channels together."""
-        padding = self.values.padding
-        if not isinstance(padding, str | bytes):
-            padding = self.pair("padding")
-        found = {
-            "kernel": self.array("weight").shape[2:],
-            "stride": self.pair("stride"),
-            "dilation": self.pair("dilation"),
-            "groups": int(self.values.groups),
-        }
-        want = {"kernel": (KERNEL, KERNEL), "stride": (1, 1), "dilation": (1, 1), "groups": 1}
-        wrong = [f"{name} {found[name]}, want {want[name]}" for name in want if found[name] != want[name]]
-        if padding not in ((KERNEL // 2, KERNEL // 2), "same", b"same"):
-            wrong.append(f"padding {padding}, want {(KERNEL // 2, KERNEL // 2)}")
-        if wrong:
-            raise self.refuse("; ".join(wrong))
+    def same(self, name: str) -> int:
+        """A parameter that is alike for rows and columns. Raises BadInput where it is not."""
+        rows, columns = self.pair(name)
+        if rows != columns:
+            raise self.refuse(f"{name} {(rows, columns)}, want the same for rows and columns")
+        return rows
+
+    def convolution(self) -> tuple[Array, Window]:
+        """Weights (c_out, c_in, k, k) of all channels, and how they move; groups and dilation as zeros in them."""
+        weight, dilation = _ungrouped(self.array("weight"), int(self.values.groups)), self.same("dilation")
+        if weight.shape[2] != weight.shape[3]:
+            raise self.refuse(f"kernel {weight.shape[2:]}, want a square one")
+        side = (weight.shape[2] - 1) * dilation + 1
+        spread = np.zeros((*weight.shape[:2], side, side), weight.dtype)
+        spread[:, :, ::dilation, ::dilation] = weight
+        return spread, Window(self.same("stride"), self._padding())
+
+    def _padding(self) -> int | None:
+        given = self.values.padding
+        words = {"same": None, "valid": 0}
+        if isinstance(given, str | bytes):
+            word = given.decode() if isinstance(given, bytes) else given
+            if word not in words or (word == "same" and self.same("stride") != 1):
+                raise self.refuse(f"padding {word!r} with stride {self.same('stride')}; want numbers")
+            return words[word]
+        return self.same("padding")
+
+
+def _ungrouped(weight: Array, groups: int) -> Array:
+    """Weights (c_out, c_in, kh, kw) from (c_out, c_in / groups, kh, kw), 0 between groups."""
+    c_out, own = weight.shape[:2]
+    out = np.zeros((c_out, own * groups, *weight.shape[2:]), weight.dtype)
+    for group in range(groups):
+        rows = slice(group * c_out // groups, (group + 1) * c_out // groups)
+        out[rows, group * own : (group + 1) * own] = weight[rows]
+    return out
 
 
 def read_chain(path: Path) -> tuple[Shape, list[Node]]:
@@ -125,7 +144,9 @@ def _in_order(nodes: dict[str, Node], edges: list[tuple[str, str]]) -> list[str]
         here = nodes[names[-1]]
         following = [b for a, b in edges if a == here.name]
         if len(following) != 1:
-            raise here.refuse(f"leads to {len(following)} nodes {following}; want 1, a chain of layers")
+            raise here.refuse(
+                f"leads to {len(following)} nodes {following}; want 1, a chain of layers (no recurrence, no branches)"
+            )
         if following[0] in names:
             raise here.refuse(f"leads back to {following[0]!r} (recurrence); spikes can only go forward here")
         names += following

@@ -1,47 +1,49 @@
 """A chain of NIR nodes as an FP32 network of ours: what can be folded exactly is folded, the rest refused.
 
 Folded into the weights, exactly: the gain of a time step and the threshold of each channel (theta becomes 1), Scale
-nodes, and poolings before a linear layer, whose weights are then repeated on every place of a tile. Refused, because a
-membrane of added levels cannot do it: biases after the encoder, poolings before a convolution, leaks other than 1 and
-1/2, synapses and loops. Neurons after the last linear layer are kept: a head of the unit matrix counts their spikes.
+nodes, and poolings (quest_lab.imports.pooling), whose layer then has its weights on every place of a tile. A rest that
+membranes also reset to is their zero. Refused, because a membrane of added levels cannot do it: several leaks in a
+layer, synapses and loops. Neurons after the last linear layer are kept: a head of the unit matrix counts their spikes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from quest_lab.errors import BadInput
-from quest_lab.imports.assemble import Images, Timing, Weights, assemble
+from quest_lab.imports.assemble import Images, Timing, Weights, assemble, spelled
 from quest_lab.imports.dialects import DIALECTS, Dialect
 from quest_lab.imports.nir_file import Array, Node, Shape, read_chain
-from quest_lab.layers import Floats, Topology
+from quest_lab.imports.pooling import Pool
+from quest_lab.imports.resets import with_reset
+from quest_lab.layers import SAME, Floats, Topology, Window
 from quest_lab.network import Network
-from quest_lab.neurons import LEAK, Neuron
+from quest_lab.neurons import IF_HARD, Neuron
 
 _CLOSE = 1e-6  # leaks and factors are quotients of float32 numbers in these files
+_DECIMALS = 4  # of a leak that was given as a decimal number
 
 
 @dataclass(slots=True)
 class _Chain:
-    """What has been read so far: layers, leaks of their neurons, the shape here, and what waits for a next layer."""
+    """What has been read so far: layers with their neurons' leaks, the shape here, and what waits for a next layer."""
 
     shape: Shape
     dialect: Dialect
     layers: list[Weights] = field(default_factory=list)
-    leaks: list[tuple[Node, float]] = field(default_factory=list)
     firing: bool = True  # whether spikes (or the image) are here; else currents of a layer without neurons
     scale: Array | None = None
-    pools: list[tuple[Node, Shape]] = field(default_factory=list)
+    pools: list[tuple[Node, Pool]] = field(default_factory=list)
 
     def add(self, node: Node) -> None:
         """Take the next node."""
         if node.kind in ("Conv2d", "Linear", "Affine"):
             self._add_layer(node)
-        elif node.kind in ("IF", "LIF"):
+        elif node.kind in ("IF", "LIF", "CubaLIF"):
             self._add_neurons(node)
         elif node.kind == "Scale":
             self._add_scale(node)
@@ -53,24 +55,36 @@ class _Chain:
     def _add_layer(self, node: Node) -> None:
         if not self.firing:
             raise node.refuse(f"follows {self.layers[-1].name!r} without neurons between them")
-        weight, bias = node.array("weight"), None if node.kind == "Linear" else node.array("bias")
-        if weight.ndim != (4 if node.kind == "Conv2d" else 2):
-            raise node.refuse(f"weight has shape {weight.shape}")
-        if node.kind == "Conv2d":
-            node.check_convolution()
-            self._check_inputs(node, weight.shape[1], 3)
-            self._refuse_pools(node)
-            if self.scale is not None:
-                factors = _per_channel(node, "the scale before it", self.scale, len(self.scale))
-                weight = weight * factors[:, None, None]
-            self.shape = (len(weight), *self.shape[1:])
-        else:
-            self._check_inputs(node, weight.shape[1], 1)
-            weight = weight if self.scale is None else weight * self.scale.ravel()
-            weight = self._before_pools(weight)
-            self.shape = (len(weight),)
-        self.layers.append(Weights(node.name, weight, bias))
+        bias = None if node.kind == "Linear" else node.array("bias")
+        dimensions = node.array("weight").ndim
+        if dimensions != (4 if node.kind == "Conv2d" else 2):
+            raise node.refuse(f"weight has shape {node.array('weight').shape}")
+        weight, window = self._convolution(node) if dimensions == 4 else (self._linear(node), SAME)
+        self.layers.append(Weights(node.name, weight, bias, window))
         self.firing, self.scale, self.pools = False, None, []
+
+    def _linear(self, node: Node) -> Array:
+        weight = node.array("weight")
+        self._check_inputs(node, weight.shape[1], 1)
+        self.shape = (len(weight),)
+        weight = weight if self.scale is None else weight * self.scale.ravel()
+        for _, pool in reversed(self.pools):
+            weight = pool.into_linear(weight)
+        return weight
+
+    def _convolution(self, node: Node) -> tuple[Array, Window]:
+        weight, window = node.convolution()
+        self._check_inputs(node, weight.shape[1], 3)
+        height, width = (window.places(size, weight.shape[2]) for size in self.shape[1:])
+        if min(height, width) < 1:
+            raise node.refuse(f"kernel {weight.shape[2:]} leaves nothing of {self.shape}")
+        self.shape = (len(weight), height, width)
+        if self.scale is not None:
+            factors = _per_channel(node, "the scale before it", self.scale, len(self.scale))
+            weight = weight * factors[:, None, None]
+        for at, pool in reversed(self.pools):
+            weight, window = _named(at, pool.into_next, weight, window)
+        return weight, window
 
     def _check_inputs(self, node: Node, inputs: int, dimensions: int) -> None:
         if len(self.shape) != dimensions:
@@ -83,46 +97,55 @@ class _Chain:
     def _add_neurons(self, node: Node) -> None:
         if self.firing:
             raise node.refuse("follows no layer of weights")
-        self._refuse_rest(node)
-        theta, r = node.array("v_threshold"), node.array("r")
+        theta, r = node.array("v_threshold") - self._rest(node), node.array("r")
         if not (theta.min() > 0 and np.all(np.isfinite(theta))):
-            raise node.refuse(f"v_threshold={theta.min():g}, must be finite and above 0")
-        leak, gain = 1.0, self.dialect.if_gain(r)
+            raise node.refuse(f"v_threshold={theta.min():g} above the rest, must be finite and above 0")
+        neuron, gain = IF_HARD, self.dialect.if_gain(r)
         if node.kind == "LIF":
-            leak, gain = self._leak(node), self.dialect.lif_gain(node.array("tau"), r)
+            neuron, gain = Neuron(leak=self._leak(node, "tau")), self.dialect.lif_gain(node.array("tau"), r)
+        elif node.kind == "CubaLIF":
+            neuron = Neuron(leak=self._leak(node, "tau_mem"), synapse=self._leak(node, "tau_syn"))
+            gain = self.dialect.lif_gain(node.array("tau_mem"), r)
+            gain = gain * self.dialect.synapse_gain(node.array("tau_syn"), node.array("w_in"))
         if not gain.min() > 0:
             raise node.refuse(
                 f"a step adds {gain.min():g} of a current, must be above 0: wrong dt, or tau below it"
             )
         self._scale_layer(_per_channel(node, "r / v_threshold", gain / theta, self.shape[0]))
-        self.leaks.append((node, leak))
+        self.layers[-1] = replace(self.layers[-1], neuron=neuron)
         self.firing = True
 
-    def _refuse_rest(self, node: Node) -> None:
-        for name in ("v_reset", "v_leak"):
-            if np.any(getattr(node.values, name, 0)):
-                raise node.refuse(f"{name}={node.array(name).ravel()[0]:g}: membranes rest at 0 here")
+    def _rest(self, node: Node) -> Array:
+        """Where membranes start, leak to and are reset to."""
+        rest = node.array("v_reset")
+        leak = rest if node.kind == "IF" else node.array("v_leak")
+        if np.any(rest != leak):
+            raise node.refuse(
+                f"v_reset={rest.ravel()[0]:g}, v_leak={leak.ravel()[0]:g}: want both alike; membranes rest at one value"
+            )
+        return rest
 
-    def _leak(self, node: Node) -> float:
-        leaks = self.dialect.leak(node.array("tau"))
+    def _leak(self, node: Node, tau: str) -> float:
+        leaks = self.dialect.leak(node.array(tau))
         if np.ptp(leaks) > _CLOSE:
             raise node.refuse(
-                f"leaks from {leaks.min():.4g} to {leaks.max():.4g}; want one leak for all neurons"
+                f"{tau}: leaks from {leaks.min():.4g} to {leaks.max():.4g}; want one leak for all neurons"
             )
-        for leak in (1.0, LEAK):
-            if abs(leaks.flat[0] - leak) < _CLOSE:
-                return leak
-        raise node.refuse(
-            f"a step leaves {leaks.flat[0]:.4g} of the membrane; want 1 or {LEAK}, which keep it an integer "
-            "(does the file's time step fit? see --written-by and --dt)"
-        )
+        leak = float(leaks.flat[0])
+        if not 0 < leak < 1 + _CLOSE:
+            raise node.refuse(
+                f"{tau}: a step leaves {leak:.4g} of the membrane, want a share above 0 and at most 1 (does the file's "
+                "time step fit? see --written-by and --dt)"
+            )
+        plain = round(leak, _DECIMALS)
+        return plain if abs(leak - plain) < _CLOSE and plain > 0 else leak
 
     def _scale_layer(self, factor: Floats) -> None:
         """Multiply the currents of the last layer, (c_out,)."""
         factor = np.where(np.abs(factor - 1.0) < _CLOSE, 1.0, factor)
         last = self.layers[-1]
         weight = last.weight * factor.reshape(-1, *[1] * (last.weight.ndim - 1))
-        self.layers[-1] = Weights(last.name, weight, None if last.bias is None else last.bias * factor)
+        self.layers[-1] = replace(last, weight=weight, bias=None if last.bias is None else last.bias * factor)
 
     def _add_scale(self, node: Node) -> None:
         scale = node.array("scale")
@@ -145,28 +168,27 @@ class _Chain:
         kernel = node.pair("kernel_size")
         if node.pair("stride") != kernel or node.pair("padding") != (0, 0):
             raise node.refuse(f"kernel {kernel}: want tiles, the stride as the kernel and no padding")
-        if not self.firing or len(self.shape) != 3 or self.scale is not None:
-            raise node.refuse("want it right after the neurons of a convolution")
-        self.pools.append((node, self.shape))
-        self.shape = (self.shape[0], self.shape[1] // kernel[0], self.shape[2] // kernel[1])
-        if min(self.shape) < 1:
-            raise node.refuse(f"leaves nothing of {self.pools[-1][1]}")
+        if len(self.shape) != 3 or self.scale is not None:
+            raise node.refuse(f"meets {self.shape}; want it right after a convolution or its neurons")
+        channels, height, width = self.shape
+        pool = Pool(kernel, node.kind == "AvgPool2d", (channels, height, width))
+        if min(pool.after) < 1:
+            raise node.refuse(f"leaves nothing of {self.shape}")
+        self.shape = pool.after
+        if self.firing:
+            self.pools.append((node, pool))
+        else:
+            self._pool_currents(node, pool)
 
-    def _before_pools(self, weight: Array) -> Array:
-        """Weights of a linear layer on the spikes before the poolings that wait."""
-        for node, shape in reversed(self.pools):
-            weight = _unpooled(weight, shape, node.pair("kernel_size"), average=node.kind == "AvgPool2d")
-        return weight
+    def _pool_currents(self, node: Node, pool: Pool) -> None:
+        """Take a pooling into the convolution before it."""
+        last = self.layers[-1]
+        weight, window = _named(node, pool.into_last, last.weight, last.window)
+        bias = None if last.bias is None else last.bias * (pool.factor * pool.side**2)
+        self.layers[-1] = replace(last, weight=weight, bias=bias, window=window)
 
-    def _refuse_pools(self, node: Node) -> None:
-        if self.pools:
-            raise self.pools[0][0].refuse(
-                f"leads to {node.name!r}: sums of spikes are no spikes, and only a linear layer can take them in; "
-                "train with 2x2 maximum pooling, which a state dict can bring"
-            )
-
-    def finish(self) -> tuple[list[Weights], Neuron]:
-        """Encoder, layers and head, and the neuron they share. Raises BadInput."""
+    def finish(self) -> list[Weights]:
+        """Encoder, layers and head. Raises BadInput."""
         if not self.layers or len(self.shape) != 1:
             raise BadInput(
                 f"graph: ends in shape {self.shape}; want the currents or spikes of a linear layer"
@@ -176,18 +198,9 @@ class _Chain:
         layers = list(self.layers)
         if self.firing:
             layers.append(Weights("head", np.eye(self.shape[0], dtype=np.float32)))
-        return layers, self._neuron()
-
-    def _neuron(self) -> Neuron:
-        if not self.leaks:
+        if layers[0].neuron is None:
             raise BadInput("graph: has no IF or LIF neurons")
-        first = self.leaks[0][1]
-        for node, leak in self.leaks:
-            if leak != first:
-                raise node.refuse(
-                    f"leak {leak:g}, that of {self.leaks[0][0].name!r} is {first:g}; want one for all"
-                )
-        return Neuron(leak=first)
+        return layers
 
 
 def _per_channel(node: Node, what: str, values: Array, channels: int) -> Floats:
@@ -208,15 +221,14 @@ def _per_channel(node: Node, what: str, values: Array, channels: int) -> Floats:
     return np.asarray(rows[:, 0])
 
 
-def _unpooled(weight: Array, shape: Shape, kernel: tuple[int, int], *, average: bool) -> Array:
-    """Weights (n, c h w) on `shape` (c, h, w) that do what `weight` does after a pooling of tiles; 0 beyond them."""
-    channels, height, width = shape
-    rows, columns = height // kernel[0], width // kernel[1]
-    spread = weight.reshape(-1, channels, rows, columns)
-    spread = spread.repeat(kernel[0], 2).repeat(kernel[1], 3) / (kernel[0] * kernel[1] if average else 1)
-    out = np.zeros((len(weight), channels, height, width), spread.dtype)
-    out[:, :, : rows * kernel[0], : columns * kernel[1]] = spread
-    return out.reshape(len(weight), -1)
+def _named(
+    node: Node, fold: Callable[[Array, Window], tuple[Array, Window]], weight: Array, window: Window
+) -> tuple[Array, Window]:
+    """`fold(weight, window)`, with the node's name in what it raises."""
+    try:
+        return fold(weight, window)
+    except BadInput as error:
+        raise node.refuse(str(error)) from None
 
 
 def from_nir(
@@ -230,9 +242,10 @@ def from_nir(
 ) -> Network:
     """The FP32 network of a NIR file, all thresholds 1, for `images`.
 
-    `written_by`: one of DIALECTS, whose time step and leak the file has; `dt`: another time step. `neuron`: default
-    as the file says, reset to 0, which is NIR's definition; `if-soft` if it was trained with a soft reset, which NIR
-    cannot say. Raises BadInput, naming the node and the reason, for what memory cells cannot do exactly.
+    `written_by`: one of DIALECTS, whose time step and leak the file has; `dt`: another time step. `neuron`: how it
+    was reset, which NIR cannot say, like `lif-soft`; its leak is the file's. Default: a reset to zero, NIR's
+    definition, unless the library has another default. Raises BadInput, naming the node and the reason, for what
+    memory cells cannot do exactly.
     """
     source = Path(path)
     if written_by not in DIALECTS:
@@ -243,33 +256,19 @@ def from_nir(
         chain = _Chain(shape, dialect)
         for node in nodes:
             chain.add(node)
-        layers, found = chain.finish()
-        chosen = _chosen(found, neuron, dialect)
+        layers = chain.finish()
+        layers = with_reset(layers, neuron, dialect, written_by)
         topology = Topology.parse(_text(layers), _image_shape(shape, images), len(layers[-1].weight))
     except BadInput as error:
         raise BadInput(f"{source}: {error}") from None
-    return assemble(topology, layers, Timing(time_steps, chosen), images, source=str(source))
-
-
-def _chosen(found: Neuron, asked: str | None, dialect: Dialect) -> Neuron:
-    """The neuron with the reset that was asked for. Raises BadInput where the rest does not fit."""
-    if asked is None:
-        return found
-    neuron = Neuron.parse(asked)
-    if neuron.history or neuron.leak != found.leak:
-        raise BadInput(f"neuron={asked!r}: the file's neurons are {found} or {replace(found, soft=True)}")
-    if neuron.soft and neuron.leak != 1 and dialect.late_reset:
-        raise BadInput(
-            f"neuron={asked!r}: snnTorch takes the threshold off one step later, after the leak; only beta = 1, "
-            "reset_mechanism='zero' or reset_delay=False (then say --written-by nir) is this neuron"
-        )
-    return neuron
+    timing = Timing(time_steps, layers[0].neuron or IF_HARD)
+    return assemble(topology, layers, timing, images, source=str(source))
 
 
 def _text(layers: Sequence[Weights]) -> str:
     """The topology of encoder and layers, without the head: 8-8-F-L16."""
     inner = layers[:-1]
-    parts = [f"L{len(x.weight)}" if x.weight.ndim == 2 else f"{len(x.weight)}" for x in inner]
+    parts = [f"L{len(x.weight)}" if x.weight.ndim == 2 else spelled(x) for x in inner]
     parts.insert(sum(x.weight.ndim == 4 for x in inner), "F")
     return "-".join(parts)
 

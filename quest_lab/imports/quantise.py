@@ -1,7 +1,9 @@
 """Weights of an FP32 network rounded to the levels of cells: MINT's symmetric levels, one alpha a layer.
 
 q = round(clamp(w / alpha, -1, 1) top), top = 2**(bits-1) - 1 (MINT, arXiv 2305.09850, without the tanh of its
-training); the weight is q alpha / top. Membranes get the same levels, as in every integer network here.
+training); the weight is q alpha / top. Membranes and biases are rounded to levels of the same scale, but reach further:
+a network that was not trained for it loses much if its membranes end at alpha. A leak is rounded to a multiple of
+1/256.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, Levels, top_level
 from quest_lab.network import Layer, Network
+from quest_lab.neurons import MEMBRANE_BITS
 
 Array = NDArray[Any]
 
@@ -41,18 +44,25 @@ class Quantised:
     layers: tuple[Rounded, ...]
 
 
-def quantise(network: Network, bits: int, alpha: float | None = None) -> Quantised:
+def quantise(
+    network: Network, bits: int, alpha: float | None = None, membrane_bits: int = MEMBRANE_BITS
+) -> Quantised:
     """`network` of FP32 weights with levels of `bits`. `alpha` of all layers; default: the least squared error.
 
     Raises BadInput: not FP32, bits out of range, alpha not above 0, a layer of nothing but zeros.
     """
+    if not 2 <= membrane_bits <= MEMBRANE_BITS:
+        raise BadInput(f"membrane_bits={membrane_bits}: want 2 to {MEMBRANE_BITS}")
     if network.bits != FP32:
         raise BadInput(f"network: has levels of {network.bits} bits already")
     if alpha is not None and not (np.isfinite(alpha) and alpha > 0):
         raise BadInput(f"alpha={alpha}: want a finite number above 0")
     pairs = [_layer(layer, bits, alpha) for layer in network.layers]
     layers = tuple(layer for layer, _ in pairs)
-    return Quantised(replace(network, bits=bits, layers=layers), tuple(row for _, row in pairs))
+    membranes = None if network.neuron.history or membrane_bits == bits else membrane_bits
+    neuron = network.neuron.in_levels()
+    made = replace(network, bits=bits, layers=layers, neuron=neuron, membrane_bits=membranes)
+    return Quantised(made, tuple(row for _, row in pairs))
 
 
 def _layer(layer: Layer, bits: int, alpha: float | None) -> tuple[Layer, Rounded]:
@@ -63,7 +73,14 @@ def _layer(layer: Layer, bits: int, alpha: float | None) -> tuple[Layer, Rounded
     wrong = levels * (chosen / top_level(bits)) - layer.weights
     error = float(np.sqrt(np.mean(wrong**2) / np.mean(layer.weights.astype(np.float64) ** 2)))
     row = Rounded(layer.info.name, levels.size, chosen, error, float(np.mean(levels == 0)))
-    return replace(layer, weights=levels, alpha=chosen), row
+    bias = None if layer.bias is None else _bias_levels(layer.bias, chosen, bits)
+    neuron = None if layer.neuron is None else layer.neuron.in_levels()
+    return replace(layer, weights=levels, alpha=chosen, bias=bias, neuron=neuron), row
+
+
+def _bias_levels(bias: Array, alpha: float, bits: int) -> NDArray[np.int32]:
+    """Biases int32 (c_out,) in levels; neurons add them, so no cell bounds them."""
+    return np.rint(bias.astype(np.float64) * (top_level(bits) / alpha)).astype(np.int32)
 
 
 def to_levels(weights: Array, alpha: float, bits: int) -> Levels:

@@ -10,7 +10,7 @@ from typing import Protocol
 from quest_lab.encodings import DIRECT, check_encoding
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, MAX_BITS, Levels, parse_blocks
-from quest_lab.neurons import Neuron
+from quest_lab.neurons import NEURONS, Neuron
 from quest_lab.train.history import Epoch
 
 _WORDS = {"decay": ("cosine", "steps"), "device": ("auto", "cpu", "cuda")}
@@ -83,8 +83,12 @@ class TrainConfig:
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
                 raise BadInput(f"{name}={getattr(self, name)!r}: want one of {', '.join(words)}")
-        parse_blocks(self.network)
-        Neuron.parse(self.neuron)
+        if any(not block.trainable for block in parse_blocks(self.network)[0]):
+            raise BadInput(
+                f"network={self.network!r}: the trainer has 3x3 convolutions of stride 1, padding 1 alone"
+            )
+        if not Neuron.parse(self.neuron).trainable:
+            raise BadInput(f"neuron={self.neuron!r}: the trainer has {', '.join(NEURONS)} alone")
         check_encoding(self.encoding)
         for name in ("time_steps", "epochs", "batch_size", "threads"):
             if getattr(self, name) < 1:

@@ -29,5 +29,5 @@ class Rule:
     def of(cls, neuron: Neuron, alpha: float, theta: float, bits: int, *, whole: bool) -> Self:
         scale = alpha / top_level(bits)
         limit: float = integer_limit(theta, alpha, bits) if whole else theta / scale
-        charge = reset_charge(theta, alpha, bits, neuron.leak) if whole else theta / scale
+        charge = reset_charge(theta, alpha, bits, neuron) / neuron.leak if whole else theta / scale
         return cls(limit, charge, top_level(bits), neuron.leak, neuron.soft, whole, scale, theta)

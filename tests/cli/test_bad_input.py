@@ -93,25 +93,10 @@ def test_a_schedule_of_more_bits_than_the_states_given(
     assert "7 weight levels need 7 states" in said
 
 
-def test_more_levels_than_states_of_the_cells(
-    fails: Callable[..., str], tmp_path: Path, chip_run: Path
-) -> None:
-    four_bits = synthesize(tmp_path / "b4.h5", [(4, 4, 3, 3)], steps=2, change_rate=0.1, seed=0, bits=4)
-    said = fails(*replay(four_bits, chip_run, tmp_path / "o.h5"))
-    assert "15 weight levels do not fit into the 7 states" in said
-
-
 def test_states_that_the_chip_does_not_have(
     fails: Callable[..., str], tmp_path: Path, chip_run: Path, schedule: Path
 ) -> None:
     assert "7 states" in fails(*replay(schedule, chip_run, tmp_path / "o.h5", "--states", "0,3,9"))
-
-
-def test_a_schedule_larger_than_the_chip(fails: Callable[..., str], tmp_path: Path, chip_run: Path) -> None:
-    large = synthesize(tmp_path / "l.h5", [(8, 4, 3, 3)], steps=2, change_rate=0.1, seed=0)
-    said = fails(*replay(large, chip_run, tmp_path / "o.h5"))
-    assert f"needs {2 * CELLS} cells" in said
-    assert f"has {CELLS} with a baseline" in said
 
 
 def test_another_bench_than_the_characterised_one(

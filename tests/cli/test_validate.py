@@ -96,13 +96,3 @@ def test_what_cannot_be_is_refused(
     command = ("validate", "scaled", weights, "--characterization", chip_run, "--out", out, "--tiles")
     assert run(*command, *words) == 2
     assert message in capsys.readouterr().err
-
-
-def test_more_levels_than_states_are_refused(
-    chip_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    four_bits = save_network(tmp_path / "w4.h5", bits=4)
-    assert (
-        run("validate", "scaled", four_bits, "--characterization", chip_run, "--out", tmp_path / "v.h5") == 2
-    )
-    assert "15 weight levels do not fit into the 7 states" in capsys.readouterr().err

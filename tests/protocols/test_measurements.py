@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from quest_lab.budget import read_ledger
-from quest_lab.cli import MeasurementName
+from quest_lab.cli.options import MeasurementName
 from quest_lab.clock import VirtualClock
 from quest_lab.crossbar import Crossbar, WriteScheme
 from quest_lab.errors import BadInput, LimitExceeded

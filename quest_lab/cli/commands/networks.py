@@ -28,7 +28,7 @@ from quest_lab.cli.options import (
 from quest_lab.encodings import ENCODINGS
 from quest_lab.imports.dialects import DIALECTS
 from quest_lab.layers import NETWORKS
-from quest_lab.neurons import NEURONS
+from quest_lab.neurons import MEMBRANE_BITS, NEURONS
 from quest_lab.train.config import TrainConfig
 
 app = typer.Typer()
@@ -165,7 +165,8 @@ def train_command(
 
 
 @app.command(
-    "import", epilog=example("import net.nir --written-by snntorch --out weights.h5 --bits 2 --time-steps 8")
+    "import",
+    epilog=example("import net.nir --written-by spikingjelly --out weights.h5 --bits 2 --time-steps 8"),
 )
 def import_command(
     file: Annotated[
@@ -175,9 +176,11 @@ def import_command(
     out: Annotated[Path, typer.Option("--out", help="Weights file to write.", metavar="WEIGHTS.h5")],
     dataset: Annotated[DatasetName, typer.Option(help="Images it was trained on.")] = DatasetName.DIGITS,
     data: Data = None,
-    bits: Annotated[
-        int, typer.Option(help="Bits of weights and membranes, 2 to 8; 32: FP32.")
-    ] = TRAINING.bits,
+    bits: Annotated[int, typer.Option(help="Bits of weights, 2 to 8; 32: FP32.")] = TRAINING.bits,
+    membrane_bits: Annotated[
+        int,
+        typer.Option(min=2, max=MEMBRANE_BITS, help="Bits of membranes, in levels of the weights' scale."),
+    ] = MEMBRANE_BITS,
     alpha: Annotated[
         float | None,
         typer.Option(help="Weight of the top level in all layers; default: of the least squared error."),
@@ -185,13 +188,18 @@ def import_command(
     time_steps: Annotated[int, typer.Option(min=1, help="Steps an image is shown.")] = TRAINING.time_steps,
     neuron: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join(NEURONS)}; default: if-hard, or as a NIR graph says, reset to 0."),
+        typer.Option(
+            help=f"{', '.join(NEURONS)}, lif-delayed (snnTorch's), another leak lif-soft@0.9, with a synapse "
+            "cuba-hard@0.9,0.8. Default: if-hard. A NIR graph says the leaks, so lif-soft will do; default: reset to 0."
+        ),
     ] = None,
     written_by: Annotated[
         str | None, typer.Option(help=f"What wrote the NIR graph: {', '.join(DIALECTS)}; default nir.")
     ] = None,
     dt: Annotated[float | None, typer.Option(help="Time step of a NIR graph, if not its library's.")] = None,
-    network: Annotated[str | None, typer.Option(help="Topology of a state dict, as of `train`.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Topology of a state dict, as of `train`; also 32k5s2p0, 32V.")
+    ] = None,
     theta: Annotated[
         float | None, typer.Option(help="Threshold of a state dict's neurons; default 1.")
     ] = None,
@@ -222,6 +230,7 @@ def import_command(
         data=data,
         bits=bits,
         alpha=alpha,
+        membrane_bits=membrane_bits,
         characterization=characterization,
         reading={
             "time_steps": time_steps,

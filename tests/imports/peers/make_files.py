@@ -3,7 +3,7 @@
 Made with torch 2.13.0, nir 1.0.8, nirtorch 2.6, snnTorch 1.0.0, Norse 1.1.0, SpikingJelly 2.0.0, Sinabs 3.1.3, all
 installed with --no-deps beside torch (Sinabs needs pbr). NAME.npz: `images` (N, 1, 8, 8) of 0..1; `spikes0`, ... uint8
 (T, N, ...) of each spiking layer; `logits` (N, 10): what the last layer gives, summed over the T steps. The weights
-are random but for `spikingjelly`, which is trained on half of the digits.
+are random but for `spikingjelly`, which is trained on the digits that quest-lab does not hold out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import snntorch as snn
 import torch
 from sinabs.activation import MembraneSubtract, SingleSpike
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 from snntorch.export_nir import export_to_nir as snntorch_to_nir
 from spikingjelly.activation_based import functional, layer, neuron, nir_exchange
 from torch import Tensor, nn
@@ -91,6 +92,14 @@ def norse_() -> tuple[nn.Module, Any, Callable[[nn.Module, Tensor], Tensor]]:
     return net, graph, run
 
 
+def digits() -> list[tuple[Tensor, Tensor]]:
+    """Images and labels to train on, and those that quest-lab holds out (quest_lab/train/data.py)."""
+    pixels, labels = load_digits(return_X_y=True)
+    images = torch.tensor(pixels / 16, dtype=torch.float32).reshape(-1, 1, 8, 8)
+    split = train_test_split(np.arange(len(labels)), test_size=0.25, random_state=0, stratify=labels)
+    return [(images[own], torch.tensor(labels[own])) for own in split]
+
+
 def spikingjelly() -> tuple[nn.Module, Any, Callable[[nn.Module, Tensor], Tensor]]:
     """LIF neurons with a leak of 1/2, trained; an average pooling before the last layer."""
     torch.manual_seed(3)
@@ -105,9 +114,7 @@ def spikingjelly() -> tuple[nn.Module, Any, Callable[[nn.Module, Tensor], Tensor
         functional.reset_net(net)
         return torch.stack([net(x) for _ in range(STEPS)])
 
-    pixels, labels = load_digits(return_X_y=True)
-    images = torch.tensor(pixels / 16, dtype=torch.float32).reshape(-1, 1, 8, 8)[:900]
-    target = torch.tensor(labels)[:900]
+    (images, target), _ = digits()
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
     for _ in range(15):
         for own in torch.randperm(len(images)).split(50):
@@ -147,7 +154,16 @@ def sinabs_() -> tuple[nn.Module, Any, Callable[[nn.Module, Tensor], Tensor]]:
 
 def spikes_of(net: nn.Module, run: Callable[[nn.Module, Tensor], Tensor], x: Tensor) -> dict[str, np.ndarray]:
     """What each neuron layer fires, and the summed output."""
-    kinds = (snn.Leaky, norse.LIFBoxCell, neuron.LIFNode, sl.IAFSqueeze)
+    kinds = (
+        snn.Leaky,
+        snn.Synaptic,
+        norse.LIFBoxCell,
+        norse.LIFCell,
+        norse.IAFCell,
+        neuron.BaseNode,
+        sl.IAFSqueeze,
+        sl.LIFSqueeze,
+    )
     layers = [module for module in net.modules() if isinstance(module, kinds)]
     seen: list[list[Tensor]] = [[] for _ in layers]
     for module, own in zip(layers, seen, strict=True):

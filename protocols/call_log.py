@@ -1,0 +1,223 @@
+"""The answered calls of a run that was cut off, in order: what its protocol is told when it is run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.device import Cells, FieldPulse, Floats, Operation, ReadPulse
+from quest_lab.errors import BadInput
+from quest_lab.runfile import Run, open_run
+from quest_lab.runwriter import absorb_journal
+from quest_lab.schema import Kind, Op, Origin, Outcome
+
+_Columns: TypeAlias = dict[str, NDArray[Any]]
+_EVENTS = ("applies", "energy_j"), ("reads", "resistance_ohm")  # by Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call asks of its cells."""
+
+    kind: Kind
+    op: Op
+    amplitude: float
+    width_s: float
+
+    @classmethod
+    def pulse(cls, operation: Operation) -> Asked:
+        if isinstance(operation, FieldPulse):
+            return cls(Kind.APPLY, Op.FIELD, operation.field_t, operation.width_s)
+        return cls(Kind.APPLY, Op.VOLTAGE, operation.amplitude_v, operation.width_s)
+
+    @classmethod
+    def read(cls, at: ReadPulse, *, on_top: bool = False) -> Asked:
+        """`on_top`: while a field stands."""
+        return cls(Kind.READ, Op.FIELD if on_top else Op.NONE, at.amplitude_v, at.width_s)
+
+    def __str__(self) -> str:
+        what = "read" if self.kind is Kind.READ else "pulse"
+        unit = "T" if self.kind is Kind.APPLY and self.op is Op.FIELD else "V"
+        return f"a {what} of {self.amplitude:g} {unit}, {self.width_s:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of which of the cells asked the answer is known, and their values, NaN elsewhere. `unsound_ohm`: what the next
+    of them gave, which no sound cell has (None: there was no such read)."""
+
+    known: NDArray[np.bool_]
+    values: Floats
+    measured: bool = False
+    unsound_ohm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What was under way when the run was cut off: events without an answer, cells that may have got a pulse."""
+
+    pulses: int
+    reads: int
+    cells: Cells
+
+
+@dataclass
+class CallLog:
+    """Calls that were answered, each told once; `cells` and `values` of all events by Kind.
+
+    Left out are calls without an answer, and the reads of cells in doubt (rows that table `resumes` names).
+    `rows`: whole rows of `calls`; `ahead_s`, `end_s`, `end_wall_s`: how far the run's time was ahead of the bench's
+    clock when the last of them ended, and when that was, on the run's time and the wall's.
+    """
+
+    path: Path
+    calls: _Columns
+    cells: tuple[Cells, Cells]
+    values: tuple[Floats, Floats]
+    unsound: dict[int, float]
+    doubt: Doubt
+    rows: int
+    ahead_s: float
+    end_s: float
+    end_wall_s: float
+    _at: int = 0
+
+    @property
+    def left(self) -> bool:
+        """Whether there is a call still to be told."""
+        return self._at < self.calls["row"].size
+
+    @property
+    def next_s(self) -> float:
+        """When the next call was made, on the bench's clock."""
+        return float(self.calls["clock_s"][self._at])
+
+    def is_next(self, asked: Asked) -> bool:
+        """Whether the next call asks this."""
+        return self.left and self._asked(self._at) == asked
+
+    def pulses_to_tell(self, cells: int) -> NDArray[np.int64]:
+        """Pulses of each of so many cells in what is still to be told."""
+        events = self._events_to_tell(without=None)
+        return np.bincount(self.cells[Kind.APPLY][events], minlength=cells)
+
+    def energy_to_tell_j(self, cells: int) -> Floats:
+        """Their energies, joule, without those of fields."""
+        events = self._events_to_tell(without=Op.FIELD)
+        energy_j = np.nan_to_num(self.values[Kind.APPLY][events])
+        return np.bincount(self.cells[Kind.APPLY][events], energy_j, minlength=cells).astype(np.float64)
+
+    def _events_to_tell(self, *, without: Op | None) -> NDArray[np.bool_]:
+        """Which pulses of all in the file are still to be told."""
+        rest = {name: column[self._at :] for name, column in self.calls.items()}
+        ends = np.zeros(self.cells[Kind.APPLY].size + 1, np.int64)
+        if self.left:
+            mine = (rest["kind"] == Kind.APPLY) & (rest["op"] != (-1 if without is None else without))
+            first, count = rest["first"][mine].astype(np.int64), rest["count"][mine].astype(np.int64)
+            np.add.at(ends, first, 1)
+            np.add.at(ends, first + count, -1)
+        return np.asarray(np.cumsum(ends[:-1]) > 0)
+
+    def tell(self, asked: Asked, cells: Cells) -> Answer:
+        """The answer as far as it is known. Raises BadInput if something else was asked then."""
+        known, values = np.zeros(cells.size, np.bool_), np.full(cells.size, np.nan)
+        order, measured = np.argsort(cells), False
+        while self.left and not known.all():
+            row, was = {name: column[self._at] for name, column in self.calls.items()}, self._asked(self._at)
+            events = slice(int(row["first"]), int(row["first"]) + int(row["count"]))
+            named = self.cells[was.kind][events]
+            at = order[np.minimum(np.searchsorted(cells, named, sorter=order), cells.size - 1)]
+            if was != asked or known[at].any() or not np.array_equal(cells[at], named):
+                raise BadInput(
+                    f"{self.path}: call {row['row']} was {was} of {named.size} cells, now {asked} of {cells.size} is "
+                    "asked: not the same measurement"
+                )
+            self._at += 1
+            if row["outcome"] == Outcome.FAILED:
+                return Answer(known, values, unsound_ohm=self.unsound[events.start])
+            known[at], values[at] = True, self.values[was.kind][events]
+            measured = row["origin"] == Origin.MEASURED
+        return Answer(known, values, measured)
+
+    def _asked(self, at: int) -> Asked:
+        row = {name: column[at] for name, column in self.calls.items()}
+        return Asked(Kind(row["kind"]), Op(row["op"]), float(row["amplitude"]), float(row["width_s"]))
+
+
+def nothing_yet(path: Path) -> CallLog:
+    """The log of a run that begins."""
+    nobody, nothing = np.empty(0, np.int64), np.empty(0)
+    calls = {"row": nobody}
+    return CallLog(
+        path, calls, (nobody, nobody), (nothing, nothing), {}, Doubt(0, 0, nobody), 0, 0.0, 0.0, 0.0
+    )
+
+
+def load_call_log(path: Path, kind: str) -> CallLog:
+    """The log of the run at `path`, cut off or not. Raises BadInput if it is not of this kind."""
+    absorb_journal(path)
+    with open_run(path) as run:
+        if run.kind != kind:
+            raise BadInput(f"{run.path}: is a run of kind {run.kind!r}, not {kind!r}")
+        return _log(run)
+
+
+def _log(run: Run) -> CallLog:
+    calls, resumes = run.columns("calls"), run.columns("resumes")
+    calls = {name: column[: _whole(run, calls)] for name, column in calls.items()}
+    rows = calls["kind"].size
+    calls["row"] = np.arange(rows)
+    ahead = _ahead_s(resumes, rows)
+    calls["clock_s"] = calls["clock_s"] + ahead
+    unsound = run.columns("unsound_reads")
+    beyond = dict(zip(unsound["read"].tolist(), unsound["resistance_ohm"].tolist(), strict=True))
+    events = [run.columns(table) for table, _ in _EVENTS]
+    cells = tuple(one["cell"].astype(np.int64) for one in events)
+    values = tuple(one[name].astype(np.float64) for one, (_, name) in zip(events, _EVENTS, strict=True))
+    known = _answered(calls, values[Kind.READ], beyond)
+    since = int(resumes["last"][-1]) if resumes["last"].size else 0
+    doubt = _doubt(calls, known, since, cells[Kind.APPLY])
+    for first, last in zip(resumes["first"], resumes["last"], strict=True):
+        known[int(first) : int(last)] = False
+    known &= calls["count"] > 0
+    end_s = float(calls["clock_s"][-1] + calls["width_s"][-1]) if rows else 0.0
+    end_wall_s = float(calls["wall_time_s"][-1]) if rows else 0.0
+    kept = {name: column[known] for name, column in calls.items()}
+    return CallLog(run.path, kept, (cells[0], cells[1]), (values[0], values[1]), beyond, doubt, rows,
+                   float(ahead[-1]) if rows else 0.0, end_s, end_wall_s)  # fmt: skip
+
+
+def _whole(run: Run, calls: _Columns) -> int:
+    """Calls before the first whose events did not all come to the disk."""
+    there = np.array([run.rows(table) for table, _ in _EVENTS])
+    torn = np.flatnonzero(calls["first"] + calls["count"] > there[calls["kind"]])
+    return int(torn[0]) if torn.size else calls["kind"].size
+
+
+def _ahead_s(resumes: _Columns, rows: int) -> Floats:
+    """What is added to the clock of each call: a simulated clock begins anew with its program."""
+    ahead = np.append(0.0, resumes["clock_ahead_s"])
+    return np.asarray(ahead[np.searchsorted(resumes["last"], np.arange(rows), side="right")])
+
+
+def _answered(calls: _Columns, ohm: Floats, unsound: dict[int, float]) -> NDArray[np.bool_]:
+    done, read = calls["outcome"] == Outcome.DONE, calls["kind"] == Kind.READ
+    known = done | ((calls["outcome"] == Outcome.FAILED) & read & np.isin(calls["first"], [*unsound]))
+    if known.size and known[-1] and done[-1] and read[-1]:  # the kill may have come between its two columns
+        first = int(calls["first"][-1])
+        known[-1] = not np.isnan(ohm[first : first + int(calls["count"][-1])]).any()
+    return np.asarray(known)
+
+
+def _doubt(calls: _Columns, known: NDArray[np.bool_], since: int, cells: Cells) -> Doubt:
+    open_ = ~known & (np.arange(known.size) >= since)
+    read = calls["kind"] == Kind.READ
+    pulses = np.flatnonzero(open_ & ~read & (calls["outcome"] != Outcome.FAILED))
+    spans = [(int(calls["first"][row]), int(calls["count"][row])) for row in pulses]
+    named = [cells[first : first + count] for first, count in spans]
+    reached = np.unique(np.concatenate(named)) if named else np.empty(0, np.int64)
+    return Doubt(sum(map(len, named)), int(calls["count"][open_ & read].sum()), reached)

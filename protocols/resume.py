@@ -1,0 +1,204 @@
+"""Going on with a run that was cut off, for protocols that only ask and listen: `measure` and `characterize`.
+
+What such a protocol does follows from what the device answered, and when. Its run file holds both. So it is run
+again from its beginning and told from the file what it asks, without a pulse, until the file ends; from there on the
+device answers. It sees numbers as the file keeps them (single precision), cut off or not, so both end alike.
+
+A pulse under way at the cut may or may not have been given. Its cells are read first, then they get it (again): no
+protocol goes on without it, and at most one pulse more a cell and cut is in the table `resumes`. The reading of a
+field's flat top cannot be had again: it is NaN. Time that passed on the bench between cut and resume has passed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quest_lab.clock import Clock
+from quest_lab.device import (
+    Applied,
+    Capabilities,
+    Cells,
+    Device,
+    EnergyOrigin,
+    FieldPulse,
+    Floats,
+    Operation,
+    Reading,
+    ReadPulse,
+    as_cells,
+)
+from quest_lab.errors import UnsoundRead
+from quest_lab.protocols.call_log import Asked, CallLog, nothing_yet
+from quest_lab.protocols.measurement import read_cells
+from quest_lab.record import RunWriter
+from quest_lab.session import Session
+
+_NONE = np.empty(0)
+T = TypeVar("T", np.int64, np.float64)
+Left: TypeAlias = Callable[[Cells], NDArray[T]]
+
+
+def resumable(
+    session: Session,
+    log: CallLog | None = None,
+    *,
+    hardware: bool = False,
+    wall: Callable[[], float] = time.time,
+) -> Session:
+    """`session`, whose device answers from `log` (of its run, cut off before) as long as it lasts.
+
+    On `hardware` time went on meanwhile, that of a simulated chip stood still. Cells in doubt are read at once.
+    """
+    run = session.run
+    if run is None:
+        return session
+    ahead_s = 0.0 if log is None else _taken_up(session, run, log, hardware=hardware, wall=wall)
+    log, cells = log or nothing_yet(run.path), session.device.capabilities.cells
+    return replace(
+        session,
+        device=Told(session.device, log, run),
+        clock=_Resumed(session.clock, log, ahead_s),
+        pulses_left=_as_then(session.pulses_left, lambda: log.pulses_to_tell(cells)),
+        energy_left_j=_as_then(session.energy_left_j, lambda: log.energy_to_tell_j(cells)),
+    )
+
+
+def _taken_up(
+    session: Session, run: RunWriter, log: CallLog, *, hardware: bool, wall: Callable[[], float]
+) -> float:
+    """Read the cells in doubt and book the cut; by how much the time of this run is ahead of the bench's clock."""
+    now_s, gone_s = session.clock.now(), 0.0
+    if hardware and log.rows:  # the clock may have begun anew with the computer
+        gone_s = max(now_s - (log.end_s - log.ahead_s), wall() - log.end_wall_s)
+    ahead_s = log.end_s + gone_s - now_s
+    first, at = min(log.rows, run.rows("calls")), session.device.capabilities.read
+    ohm = read_cells(session, log.doubt.cells) if log.doubt.cells.size else np.empty(0)
+    run.append(
+        "resumes",
+        first=first,
+        last=run.rows("calls"),
+        pulses_in_doubt=log.doubt.pulses,
+        reads_in_doubt=log.doubt.reads,
+        read_energy_j=at.amplitude_v**2 * at.width_s * float(np.sum(1.0 / ohm[ohm > 0])),
+        away_s=gone_s,
+        clock_ahead_s=ahead_s,
+    )
+    run.flush()
+    return ahead_s
+
+
+def _as_then(left: Left[T] | None, still: Callable[[], NDArray[T]]) -> Left[T] | None:
+    """What cells have left, as it was when the protocol asked: what is still to be told is in the ledger already."""
+    if left is None:
+        return None
+
+    def then(cells: Cells) -> NDArray[T]:
+        now = left(cells)
+        unlimited = now == (np.inf if now.dtype.kind == "f" else np.iinfo(np.int64).max)
+        return np.asarray(np.where(unlimited, now, now + still()[cells]))
+
+    return then
+
+
+class _Resumed:
+    """A clock that shows the time of the next call of a log while it lasts, then goes on from there."""
+
+    def __init__(self, clock: Clock, log: CallLog, ahead_s: float) -> None:
+        self._clock, self._log, self._ahead_s = clock, log, ahead_s
+
+    def now(self) -> float:
+        return self._log.next_s if self._log.left else self._clock.now() + self._ahead_s
+
+    def sleep(self, seconds: float) -> None:
+        if not self._log.left:
+            self._clock.sleep(seconds)
+
+
+class Told:
+    """A Device that answers from `log` while it lasts, then as `device`; its numbers are those that `run` keeps."""
+
+    def __init__(self, device: Device, log: CallLog, run: RunWriter) -> None:
+        self._device, self._log, self._run = device, log, run
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._device.capabilities
+
+    def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
+        if not (self._log.left and cells.size):
+            return _kept_of(self._device.apply(operation, cells, then_read=then_read))
+        cells = as_cells(cells, self.capabilities.cells)
+        answer = self._log.tell(Asked.pulse(operation), cells)
+        origin = EnergyOrigin.MEASURED if answer.measured else EnergyOrigin.COMPUTED
+        done = Applied(cells, operation, answer.values, origin)
+        if (rest := ~answer.known).any():
+            more = self._device.apply(operation, cells[rest])
+            answer.values[rest] = _kept(more.energy_j)
+            done = replace(done, origin=more.origin)
+        if not then_read:
+            return done
+        on_top = isinstance(operation, FieldPulse) and operation.read_on_top
+        return replace(done, reading=self._on_top(cells) if on_top else self.read(cells))
+
+    def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
+        """As the device, or as it was then. Reads that no sound cell has are kept, so that they can be told again."""
+        at = at or self.capabilities.read
+        if not (self._log.left and cells.size):
+            return self._asked(cells, at, _NONE)
+        cells = as_cells(cells, self.capabilities.cells)
+        answer = self._log.tell(Asked.read(at), cells)
+        told = answer.values[answer.known]
+        if answer.unsound_ohm is not None:
+            partial = _reading(cells[: told.size], told, at)
+            raise UnsoundRead(f"{self._log.path}: as it was read", ohm=answer.unsound_ohm, partial=partial)
+        return _reading(cells, told, at) if told.size == cells.size else self._asked(cells, at, told)
+
+    def safe_state(self) -> None:
+        self._device.safe_state()
+
+    def close(self) -> None:
+        self._device.close()
+
+    def _on_top(self, cells: Cells) -> Reading:
+        at = self.capabilities.read
+        asked = Asked.read(at, on_top=True)
+        values = (
+            self._log.tell(asked, cells).values if self._log.is_next(asked) else np.full(cells.size, np.nan)
+        )
+        return _reading(cells, values, at)
+
+    def _asked(self, cells: Cells, at: ReadPulse, told: Floats) -> Reading:
+        """Read the cells after the first ones, of which the log has `told`."""
+        first, known = self._run.rows("reads"), told.size
+        try:
+            ohm = self._device.read(cells[known:], at).resistance_ohm
+        except UnsoundRead as error:
+            came = _NONE if error.partial is None else _kept(error.partial.resistance_ohm)
+            self._run.append("unsound_reads", read=first + came.size, resistance_ohm=error.ohm)
+            self._run.flush()
+            partial = _reading(cells[: known + came.size], np.append(told, came), at)
+            raise UnsoundRead(str(error), ohm=error.ohm, partial=partial) from error
+        return _reading(cells, np.append(told, _kept(ohm)), at)
+
+
+def _kept(values: Floats) -> Floats:
+    """As a run file keeps them."""
+    return values.astype(np.float32).astype(np.float64)
+
+
+def _kept_of(done: Applied) -> Applied:
+    reading = done.reading
+    if reading is not None:
+        reading = replace(reading, resistance_ohm=_kept(reading.resistance_ohm))
+    return replace(done, energy_j=_kept(done.energy_j), reading=reading)
+
+
+def _reading(cells: Cells, ohm: Floats, at: ReadPulse) -> Reading:
+    with np.errstate(divide="ignore"):
+        return Reading(cells, ohm, at.amplitude_v**2 * at.width_s / ohm, at)
