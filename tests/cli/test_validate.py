@@ -58,7 +58,17 @@ def test_a_network_larger_than_the_chip_is_validated_tile_by_tile(
     assert run(*command) == 2
     assert "needs 36 cells, scaled-32-seed0 has 32 with a baseline" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    options = ["--tiles", "--wait", "10 min", "--read-at", "0.05 V", "--images", "50"]
+    options = [
+        "--tiles",
+        "--wait",
+        "10 min",
+        "--read-at",
+        "0.05 V",
+        "--images",
+        "50",
+        "--objective",
+        "pulses",
+    ]
     assert run(*command, *options) == 0
     told = capsys.readouterr()
     said = " ".join(told.out.split())  # lines are wrapped
@@ -67,6 +77,7 @@ def test_a_network_larger_than_the_chip_is_validated_tile_by_tile(
     assert "writes and read-backs of tiles: " in told.err
     with open_run(tmp_path / "v.h5") as kept:
         names = kept.result("accuracy")["row_name"].values.tolist()
+        assert kept.settings["objective"] == "pulses"
     for name in (
         "decoded read-back, closed loop, at 0.05 V, after 10 min",
         "reference analogue, as read",
