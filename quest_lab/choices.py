@@ -95,8 +95,7 @@ def _choice(found: Characterization, counts: Counts, states: tuple[int, ...]) ->
     patterns = [tuple(s + skipped for s in p) for p in all_patterns(len(states), len(states))]
     asked = Asked.of(counts, patterns, part.states)
     total = asked.write_j(matrices.pulse_j, field_j) + asked.activation_j(matrices.read_j)
-    never = np.einsum("kpij,kij->kp", asked.writes, ~matrices.reachable) > 0
-    total = np.where(never, np.inf, total)
+    total = np.where(asked.never(matrices.reachable), np.inf, total)
     best = total.argmin(axis=1)
     cell, array = (tuple(used[s] for s in patterns[p]) for p in best)
     return Choice(

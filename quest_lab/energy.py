@@ -125,6 +125,10 @@ class Asked:
         cell, array = np.einsum("kpij,kij->kp", self.writes, pulse_j, optimize=True)
         return np.stack([cell, array + field_j * self.fields])
 
+    def never(self, reachable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether a write is asked that never arrives, [scope, pattern], of those `reachable[scope, from, to]`."""
+        return np.asarray(np.einsum("kpij,kij->kp", self.writes, ~reachable) > 0)
+
     def activation_j(self, read_j: Floats) -> Floats:
         """Gated activation energy [pattern] at `read_j[state]`, joule."""
         return np.asarray(self.reads @ read_j)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import perm
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quest_lab.assignment import exchanged, linear_order, lower_bound, quadratic_patterns
 from quest_lab.characterization import Characterization
@@ -59,7 +60,8 @@ class Ranking:
     `field_j` (no per-layer split exists). `scope` says which of the two the chip has; the other answers "what
     if". `gated_j` and `row_j[pattern, layer, stage]` (Algorithm 2). `steps[stage]`, `samples[stage]`.
     `bound_j`: where patterns were searched for, not compared one by one, none of them all costs less (single-cell
-    resets, update and gated activation together). Errors, if cells were resampled.
+    resets, update and gated activation together). `never[scope, pattern]`: it needs writes that never arrive, which
+    are given up at once and seem cheap; such patterns rank last. Errors, if cells were resampled.
     """
 
     patterns: list[Pattern]
@@ -73,6 +75,7 @@ class Ranking:
     row_j: Floats
     steps: Floats
     samples: Floats
+    never: NDArray[np.bool_]
     changes: list[Crossover]
     bound_j: float | None
     errors: Errors | None
@@ -105,7 +108,8 @@ class Ranking:
     @property
     def lead_j(self) -> Floats:
         """Distance of `sum_j` to the cheapest pattern's, [scope, pattern]."""
-        return self.sum_j - self.sum_j.min(axis=1, keepdims=True)
+        best = [self.order_of(scope)[0] for scope in SCOPES]
+        return self.sum_j - self.sum_j[np.arange(len(SCOPES)), best, None]
 
     @property
     def order(self) -> list[int]:
@@ -114,7 +118,8 @@ class Ranking:
 
     def order_of(self, scope: Scope) -> list[int]:
         """The same under either scope."""
-        return np.argsort(self.sum_j[SCOPES.index(scope)], kind="stable").tolist()
+        which = SCOPES.index(scope)
+        return np.lexsort((self.sum_j[which], self.never[which])).tolist()
 
     def tied(self, scope: Scope) -> list[int] | None:
         """Patterns whose distance to the cheapest one is within its 95 % interval; None without intervals."""
@@ -201,6 +206,8 @@ def rank(
     array = np.stack([array_update_energy(*chip, p) for p in patterns]) @ in_stage.T
     asked, cost, read_j = Asked.of(counts, patterns, found.states), matrices.cell, matrices.read_j
     total = asked.write_j(matrices.pulse_j, field) + asked.activation_j(read_j)
+    never = asked.never(matrices.reachable)
+    best = np.where(never, np.inf, total).argmin(axis=1)
     drawn = [Matrices.of(one, reset_j) for one in replicas]
     errors = Errors.of(drawn, found.sample.size)
     return Ranking(
@@ -215,10 +222,11 @@ def rank(
         row_j=np.stack([activation_energy(reads, read_j, p, gated=False).T for p in patterns]),
         steps=in_stage.sum(axis=1).astype(np.float64),
         samples=(in_stage @ counts.samples).astype(np.float64),
+        never=never,
         changes=crossovers(moves[0].sum(axis=0), cost.pulse_j - cost.resets * reset, cost.resets, patterns),
         bound_j=bound,
         errors=errors,
-        pattern_errors=None if errors is None else PatternErrors.of(drawn, asked, total.argmin(axis=1)),
+        pattern_errors=None if errors is None else PatternErrors.of(drawn, asked, best),
     )
 
 

@@ -102,6 +102,9 @@ def _energies(ranking: Ranking, layers: list[str]) -> dict[str, Field]:
             ranking.lead_j, "J", "distance of `sum_j` to the cheapest pattern", _BY_SCOPE,
             _error(ranking, "lead_j"),
         ),
+        "never": Field(
+            ranking.never.astype(np.uint8), "", "1: needs writes that never arrive; ranks last", _BY_SCOPE
+        ),
         "states": Field(np.array(ranking.patterns), "", "state of each level", ("pattern", "level")),
         "layer_name": Field(np.array(layers), "", "layer", ("layer",)),
         "stage_name": Field(np.array(STAGES), "", "stage", ("stage",)),

@@ -187,6 +187,20 @@ def test_without_replicas_nothing_is_said_to_be_tied(ranking: Ranking) -> None:
     assert ranking.errors is None
 
 
+def test_patterns_whose_writes_never_arrive_rank_last(
+    characterized: Callable[[SkMTJ], Characterization], counts: Counts
+) -> None:
+    full = characterized(SkMTJ.preset("scaled"))
+    seen = full.counts.copy()
+    seen[..., 1] = 0  # no pulse was ever seen to land in R1
+    ranked = rank(replace(full, counts=seen), counts)
+    unreached = np.array([1 in pattern for pattern in ranked.patterns])
+    for which, scope in enumerate(SCOPES):
+        np.testing.assert_array_equal(ranked.never[which], unreached)
+        assert np.all(np.diff(unreached[ranked.order_of(scope)].astype(int)) >= 0)
+        assert ranked.lead_j[which, ~unreached].min() == 0.0
+
+
 def test_too_many_patterns_are_searched_for() -> None:
     """Seven levels on eight states: 40320 patterns. Against all of them, one by one."""
     chip, counts = staircase(8), made_up_counts(7)

@@ -75,6 +75,7 @@ class Ranked:
     upward: Floats
     upward_success: Floats
     lead: Floats
+    never: Floats
     half_matrix: Floats
     half_upward: Floats
     half_run: Floats
@@ -86,7 +87,7 @@ class Ranked:
 
     def order_of(self, scope: int) -> list[int]:
         """Patterns from cheapest to dearest under a reset scope."""
-        return np.argsort(self.lead[scope], kind="stable").tolist()
+        return np.lexsort((self.lead[scope], self.never[scope])).tolist()
 
     def tied(self, scope: int) -> list[int]:
         """Patterns whose distance to the cheapest one is within its interval."""
@@ -123,7 +124,9 @@ def load(run: Run, used: list[int]) -> Ranked:
         return np.asarray(data[name].values)
 
     total = values("write_j") + values("gated_j")[:, :, 0].sum(axis=1)
-    order = np.argsort(total, kind="stable").tolist()
+    never = values("never") if "never" in data else np.zeros((2, total.size))
+    own = [str(scope) for scope in data["scope_name"].values].index(str(data.attrs["scope"]))
+    order = np.lexsort((total, never[own])).tolist()
     half = _SHOWN // 2
     crossings = zip(*(np.asarray(change[n].values) for n in ("reset_j", "below", "above")), strict=True)
     return Ranked(
@@ -136,7 +139,7 @@ def load(run: Run, used: list[int]) -> Ranked:
         scope=str(data.attrs["scope"]), reset_j=float(data.attrs["reset_j"]), field_j=float(data.attrs["field_j"]),
         changes=[(float(j), below, above) for j, below, above in crossings],
         upward=np.asarray(upward["pulse_j"].values), upward_success=np.asarray(upward["success"].values),
-        lead=values("lead_j"), half_matrix=_half(matrix, "pulse_j"), half_upward=_half(upward, "pulse_j"),
+        lead=values("lead_j"), never=never, half_matrix=_half(matrix, "pulse_j"), half_upward=_half(upward, "pulse_j"),
         half_run=_half(data, "run_j"), half_gated=_half(data, "activation_j"), half_lead=_half(data, "lead_j"),
         sampled_cells=int(data.attrs.get("sampled_cells", 0)),
         bound_j=float(data.attrs["bound_j"]) if "bound_j" in data.attrs else None, choices=_choices(run),
