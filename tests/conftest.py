@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -41,6 +42,10 @@ NOISE_FREE = {
     "residual_states": 0.0,
     "read_noise": 0.0,
 }
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts into the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it to programs, which inherit this
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
