@@ -88,14 +88,23 @@ def characterized(session_on: Callable[..., Session]) -> Callable[[SkMTJ], Chara
     return measure
 
 
+def of_few_cells(found: Characterization, cells: int) -> Characterization:
+    """As if only the first so many cells of the chip had been characterised; transitions are counted as they were."""
+    kept = {n: getattr(found, n)[:cells] for n in ("cells", "baseline_ohm", "top_ohm")}
+    sampled = np.flatnonzero(np.isin(found.sample, found.cells[:cells]))
+    each = None if found.by_cell is None else found.by_cell.of_cells(sampled)
+    return replace(
+        found, **kept, sample=found.sample[sampled], threshold_v=found.threshold_v[sampled], by_cell=each
+    )
+
+
 @pytest.fixture(scope="session")
 def restricted(characterized: Callable[[SkMTJ], Characterization]) -> Callable[..., Characterization]:
     """restricted(model, baselines): states (0, 3, 6) of it; with fewer baselines if asked."""
 
     def make(model: SkMTJ, baselines: int = CELLS) -> Characterization:
-        found = characterized(model).restrict((0, 3, 6))
-        few = {n: getattr(found, n)[:baselines] for n in ("cells", "baseline_ohm", "top_ohm")}
-        return replace(found, **few)
+        found = characterized(model)
+        return (found if baselines == CELLS else of_few_cells(found, baselines)).restrict((0, 3, 6))
 
     return make
 

@@ -42,8 +42,11 @@ CLOSED = "decoded read-back, closed loop"
 def few(found: Characterization, cells: int) -> Characterization:
     """As if only the first so many cells of the chip had been characterised."""
     kept = {n: getattr(found, n)[:cells] for n in ("cells", "baseline_ohm", "top_ohm")}
-    sampled = np.isin(found.sample, found.cells[:cells])
-    return replace(found, **kept, sample=found.sample[sampled], threshold_v=found.threshold_v[sampled])
+    sampled = np.flatnonzero(np.isin(found.sample, found.cells[:cells]))
+    each = None if found.by_cell is None else found.by_cell.of_cells(sampled)
+    return replace(
+        found, **kept, sample=found.sample[sampled], threshold_v=found.threshold_v[sampled], by_cell=each
+    )
 
 
 def validated(

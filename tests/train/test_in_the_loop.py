@@ -131,7 +131,7 @@ def test_domain_walls_train_with_their_stochastic_writes(tmp_path: Path) -> None
 
 def test_on_a_virtual_bench_with_its_magnet(restricted: Make, tmp_path: Path) -> None:
     """Nine weights; a weight that falls empties all cells, and those that stand are set again."""
-    known = restricted(SkMTJ.preset("lab"))  # the same cells, measured in bulk
+    known = restricted(SkMTJ.preset("lab"), 16)  # the same cells, measured in bulk
     with open_bench("slow-matrix", seed=5, run=tmp_path / "run.h5", kind=KIND) as session:
         can = session.device.capabilities
         found = replace(known, chip_id=can.chip_id, read=can.read)
