@@ -99,6 +99,12 @@ def of_few_cells(found: Characterization, cells: int) -> Characterization:
 
 
 @pytest.fixture(scope="session")
+def few() -> Callable[[Characterization, int], Characterization]:
+    """few(found, cells): as if only the first so many cells of the chip had been characterised."""
+    return of_few_cells
+
+
+@pytest.fixture(scope="session")
 def restricted(characterized: Callable[[SkMTJ], Characterization]) -> Callable[..., Characterization]:
     """restricted(model, baselines): states (0, 3, 6) of it; with fewer baselines if asked."""
 

@@ -35,18 +35,9 @@ Make = Callable[..., Session]
 Characterized = Callable[..., Characterization]
 SCALED, USED, PATTERN = SkMTJ.preset("scaled"), (0, 3, 6), (1, 0, 2)
 IMAGES = np.random.default_rng(3).random((60, 1, 4, 4)).astype(np.float32)
+Few = Callable[[Characterization, int], Characterization]
 TILES = ValidateSettings(tiles=True)
 CLOSED = "decoded read-back, closed loop"
-
-
-def few(found: Characterization, cells: int) -> Characterization:
-    """As if only the first so many cells of the chip had been characterised."""
-    kept = {n: getattr(found, n)[:cells] for n in ("cells", "baseline_ohm", "top_ohm")}
-    sampled = np.flatnonzero(np.isin(found.sample, found.cells[:cells]))
-    each = None if found.by_cell is None else found.by_cell.of_cells(sampled)
-    return replace(
-        found, **kept, sample=found.sample[sampled], threshold_v=found.threshold_v[sampled], by_cell=each
-    )
 
 
 def validated(
@@ -68,7 +59,7 @@ def quiet(noise_free: Callable[[str], SkMTJ]) -> SkMTJ:
 
 @pytest.mark.parametrize("preset", ["scaled", "lab"])
 def test_a_network_larger_than_the_chip_comes_back_tile_by_tile(
-    network: Networks, session_on: Make, characterized: Characterized, noise_free: Callable[[str], SkMTJ],
+    few: Few, network: Networks, session_on: Make, characterized: Characterized, noise_free: Callable[[str], SkMTJ],
     tmp_path: Path, preset: str,
 ) -> None:  # fmt: skip
     quiet = noise_free(preset)
@@ -85,7 +76,11 @@ def test_a_network_larger_than_the_chip_comes_back_tile_by_tile(
 
 
 def test_without_tiles_a_placement_larger_than_the_array_is_refused(
-    network: Networks, session_on: Make, characterized: Characterized, quiet: SkMTJ
+    few: Few,
+    network: Networks,
+    session_on: Make,
+    characterized: Characterized,
+    quiet: SkMTJ,
 ) -> None:
     full, session = few(characterized(quiet), 110), session_on(quiet)
     for analogue, need in ((("reference",), 135), (("differential",), 216)):
@@ -149,7 +144,12 @@ def one_go(
 
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.8])
 def test_cut_off_anywhere_it_goes_on_with_the_first_tile_that_is_not_kept(
-    network: Networks, characterized: Characterized, quiet: SkMTJ, tmp_path: Path, share: float
+    few: Few,
+    network: Networks,
+    characterized: Characterized,
+    quiet: SkMTJ,
+    tmp_path: Path,
+    share: float,
 ) -> None:
     small, full = network(), few(characterized(quiet), 60)
     for name in ("whole", "cut"):
@@ -183,7 +183,10 @@ class Forgetful(SimulatedChip):
 
 
 def test_after_a_wait_every_tile_is_read_again(
-    network: Networks, characterized: Characterized, quiet: SkMTJ
+    few: Few,
+    network: Networks,
+    characterized: Characterized,
+    quiet: SkMTJ,
 ) -> None:
     small, clock, array = network(), VirtualClock(), CellArray(quiet, 240, seed=5)
     settings = ValidateSettings(analogue=(), open_loop=False, tiles=True, wait_s=3600.0)
@@ -228,7 +231,7 @@ def conductances(model: SkMTJ, states: tuple[int, ...], volts: float) -> Floats:
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("pattern", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_against_a_reference_column_a_weight_is_a_difference_of_conductances(
-    network: Networks, session_on: Make, characterized: Characterized, quiet: SkMTJ, sign: int,
+    few: Few, network: Networks, session_on: Make, characterized: Characterized, quiet: SkMTJ, sign: int,
     pattern: tuple[int, ...],
 ) -> None:  # fmt: skip
     """The third pattern is not monotone, so the levels lie in the order of the states."""
@@ -283,7 +286,7 @@ def in_the_ledger(quiet: SkMTJ, session_on: Make, tmp_path: Path) -> Iterator[Ca
 
 
 def test_a_budget_that_does_not_suffice_is_told_before_the_first_pulse(
-    network: Networks, characterized: Characterized, quiet: SkMTJ, in_the_ledger: Callable[..., Session],
+    few: Few, network: Networks, characterized: Characterized, quiet: SkMTJ, in_the_ledger: Callable[..., Session],
     tmp_path: Path,
 ) -> None:  # fmt: skip
     small, full, settings = network(), few(characterized(quiet), 50), READS_TOO
