@@ -14,7 +14,7 @@ from hidden import BOUND, CELLS, NEAR, RANGES, SETTINGS, Outcome, Row, one
 
 pytestmark = pytest.mark.campaign
 
-CHIPS = 400  # of 200, one of 15 kinds of exact 95 % intervals falls below 93 % in every second run
+CHIPS = 800  # of 200, one of 15 kinds of exact 95 % intervals falls below 93 % in every second run
 RIGHT = 0.97
 COVERAGE = (0.93, 0.99)
 
