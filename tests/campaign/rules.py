@@ -71,8 +71,8 @@ class Rule:
     following: Callable[[Characterization, np.ndarray, np.ndarray], np.ndarray]
     reset_always: bool = False
 
-    def write(self, device: Device, found: Characterization, target: np.ndarray) -> int:
-        """Write all cells; returns how many are not in their target. Where only a field resets, it does so first."""
+    def write(self, device: Device, found: Characterization, target: np.ndarray) -> np.ndarray:
+        """Write all cells; returns which are not in their target. Where only a field resets, it does so first."""
         cells, by_field = found.cells, found.reset_scope is Scope.ARRAY
         if by_field:
             device.apply(found.reset, cells)
@@ -92,7 +92,7 @@ class Rule:
                 state[mine], fresh[mine] = landed, op == 0
                 if op:
                     attempt[mine] = self.following(found, attempt[mine], op - landed)
-        return int(np.count_nonzero(state != target))
+        return state != target
 
 
 RULES = {
