@@ -21,7 +21,7 @@ from quest_lab.characterization import Characterization
 from quest_lab.device import Cells, Floats, Scope
 from quest_lab.errors import BadInput
 from quest_lab.policy import WriteModel, actions_of, reset_shares, widths_s
-from quest_lab.thresholds import ThresholdLaw
+from quest_lab.thresholds import ThresholdLaw, decoded
 
 TYPES = np.linspace(
     -6.0, 6.0, 25
@@ -81,10 +81,9 @@ def threshold_model(
     beliefs, after = _reachable(used, volts)
     forgotten = np.broadcast_to(np.arange(after.shape[1])[:, None, None], after.shape[1:])[None]
     cells, memory = _known_cells(law, beliefs, found.whole or found)
-    pulse_j, error_j = _pulse_j(found, op, volts, _held(law, found, fold), reset_j)
-    said, *others = (
-        _probability(x.of_groups(fold), found, op, volts, scope) for x in (law, *law.alternatives())
-    )
+    held = _held(law, found, fold)
+    pulse_j, error_j = _pulse_j(found, op, volts, held, reset_j)
+    said, *others = (_probability(x, found, op, volts, held, scope) for x in (law, *law.alternatives()))
     return WriteModel(
         probability=said, share=beliefs.shares(), after=np.concatenate([forgotten, after]).astype(np.int16),
         operation=op, attempt=attempt, pulse_j=pulse_j[:, None], pulse_s=np.where(op == 0, *widths_s(found)[:2]),
@@ -97,13 +96,18 @@ def threshold_model(
 
 
 def _probability(
-    law: ThresholdLaw, found: Characterization, op: NDArray[np.int8], volts: Floats, scope: Scope | None
+    law: ThresholdLaw,
+    found: Characterization,
+    op: NDArray[np.int8],
+    volts: Floats,
+    held: Floats,
+    scope: Scope | None,
 ) -> Floats:
     """Of transitions between read states [type, action, 1, from, to]."""
     usable = np.arange(found.states) < op[1:, None]  # a set pulse is for raising only
     landing = law.landing(volts, np.sqrt(law.shared) * TYPES, np.full(TYPES.size, 1.0 - law.shared))
     out = np.zeros((TYPES.size, op.size, 1, found.states, found.states))
-    out[:, 1:, 0] = (landing @ law.decoded(found)) * usable[..., None]
+    out[:, 1:, 0] = (held @ landing @ decoded(found)) * usable[..., None]
     out[:, 0, 0] = reset_shares(found, scope)
     return out
 

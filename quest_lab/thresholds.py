@@ -116,7 +116,7 @@ class ThresholdLaw:
         wide = np.full(_OFFSETS.size, 1.0 - self.shared)
         landing = self.landing(_amplitudes(found), np.sqrt(self.shared) * _OFFSETS, wide)
         given = np.flatnonzero(pulses.getnnz(axis=0))
-        seen = (landing @ self.decoded(found)).reshape(_OFFSETS.size, -1)[:, given]
+        seen = (landing @ decoded(found)).reshape(_OFFSETS.size, -1)[:, given]
         by_offset = pulses[:, given] @ np.log((1.0 - _FLOOR) * seen + _FLOOR / found.states).T
         return np.asarray(logsumexp(by_offset - 0.5 * _OFFSETS**2, axis=1))
 
@@ -136,12 +136,6 @@ class ThresholdLaw:
         out = np.where(np.arange(n) > np.arange(n)[:, None], single[..., None, :], 0.0)
         out[..., np.arange(n), np.arange(n)] = np.cumsum(single, axis=-1)
         return out
-
-    def decoded(self, found: Characterization) -> Floats:
-        """Probability that a cell in a state is read as another, [true, read]."""
-        edge, levels = np.array([np.inf]), found.levels
-        z = (np.concatenate([-edge, levels.boundary, edge]) - levels.mean[:, None]) / levels.std[:, None]
-        return np.diff(ndtr(z), axis=1)
 
     def learned(
         self, volts: Floats, mean: float, deviation: float
@@ -177,10 +171,17 @@ class ThresholdLaw:
         Total variation, weighted by pulses; its mean under the law is that of normal residuals.
         """
         seen = found.counts[1:, :, 0].astype(np.float64)
-        said = self.landing(_amplitudes(found), np.zeros(1), np.ones(1))[0] @ self.decoded(found)
+        said = self.landing(_amplitudes(found), np.zeros(1), np.ones(1))[0] @ decoded(found)
         total = seen.sum(axis=-1, keepdims=True)
         chance = np.sqrt(2.0 / np.pi * total * said * (1.0 - said))
         return float(0.5 * (abs(seen - total * said) - chance).sum() / total.sum())
+
+
+def decoded(found: Characterization) -> Floats:
+    """Probability that a cell in one of all found states is read as a used one, [true, read]."""
+    edge, levels = np.array([np.inf]), (found.whole or found).levels
+    z = (np.concatenate([-edge, found.levels.boundary, edge]) - levels.mean[:, None]) / levels.std[:, None]
+    return np.diff(ndtr(z), axis=1)
 
 
 def _amplitudes(found: Characterization) -> Floats:

@@ -123,16 +123,16 @@ def test_expected_cost_is_that_of_the_writes(chip: Chip, states: tuple[int, ...]
 def test_no_policy_made_by_hand_is_cheaper(scaled: Chip) -> None:
     """Energy of pulses and reads, failures at the declared penalty, over several writes of every cell."""
 
-    def total(write: Callable[[Tally, np.ndarray], int], tally: Tally) -> float:
+    def total(write: Callable[[Tally, np.ndarray], np.ndarray], tally: Tally) -> float:
         rng = np.random.default_rng(1)
         write(tally, np.zeros(CELLS, int))
-        wrong = sum(write(tally, rng.integers(0, 7, CELLS)) for _ in range(ROUNDS))
-        return float(tally.energy.sum()) + penalty * wrong
+        wrong = sum(write(tally, rng.integers(0, 7, CELLS)).sum() for _ in range(ROUNDS))
+        return float(tally.energy.sum() + penalty * wrong)
 
     tally = Tally.of(scaled.device)
     programmer = Programmer(tally, scaled.found)
     penalty = programmer.policy.penalty
-    optimum = total(lambda _, x: int(programmer.write(scaled.found.cells, x).wrong.sum()), tally)
+    optimum = total(lambda _, x: programmer.write(scaled.found.cells, x).wrong, tally)
     costs = {
         name: total(lambda t, x, r=rule: r.write(t, scaled.found, x), Tally.of(scaled.device))  # type: ignore[misc]
         for name, rule in RULES.items()

@@ -31,7 +31,7 @@ from quest_lab.write_costs import evaluate_writes, expect, interval
 pytestmark = pytest.mark.campaign
 
 CHIPS = int(os.environ.get("QUEST_LAB_CHIPS", "20"))
-CELLS, SAMPLE, ROUNDS = 4000, 200, 6
+CELLS, SAMPLE, ROUNDS = 10_000, 200, 6
 SETTINGS = CharacterizeSettings(confidence=0.05, max_cycles=60)
 STATES = {2: (0, 3, 6), 3: (0, 1, 2, 3, 4, 5, 6)}
 OBJECTIVES: tuple[Objective, ...] = ("energy", "time", "pulses")
@@ -189,8 +189,7 @@ def test_expected_cost_is_that_of_monte_carlo_and_no_rule_beats_the_policy(
     for some in outcomes.values():
         for rule in some[0].dearer:
             mean, error = _over_chips([one.dearer[rule][0] for one in some])
-            assert mean >= -1.96 * error
-            assert mean >= -0.002
+            assert mean >= -3.1 * error  # 42 comparisons, 5 % in all
 
 
 def _over_chips(values: Sequence[float]) -> tuple[float, float]:
