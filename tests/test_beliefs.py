@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rules import RULES, Tally
 from scipy.special import logit
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
-from quest_lab.beliefs import threshold_model, write_model
+from quest_lab.beliefs import TYPES, threshold_model, write_model
 from quest_lab.characterization import Characterization
 from quest_lab.clock import VirtualClock
 from quest_lab.device import Scope
@@ -172,6 +172,20 @@ def test_landings_have_the_share_that_drawing_cells_and_pulses_gives() -> None:
     said = LAW.landing(np.array([0.54]), np.zeros(1), np.ones(1))[0, 0]
     np.testing.assert_allclose(said[0], np.bincount(landed, minlength=3) / u.size, atol=0.002)
     np.testing.assert_allclose(said[1], [0.0, said[0, :2].sum(), said[0, 2]])
+
+
+def test_a_state_beside_the_used_one_is_misread_at_its_own_rate(chips: Callable[[str], Chip]) -> None:
+    whole = chips("lab").found
+    found, law, levels = whole.restrict((0, 3, 6)), ThresholdLaw.fit(whole), whole.levels
+    assert law is not None
+    y = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    volts = found.set_v[0] + 2 * found.attempt_step_v
+    landed = (volts >= law.volts + law.spread_v * y[:, None]).sum(axis=1)
+    want = norm.sf((found.levels.boundary[1] - levels.mean[landed]) / levels.std[landed]).mean()
+    model = write_model(found)
+    pulse = np.flatnonzero((model.operation == 1) & (model.attempt == 4))[0]
+    said = norm.pdf(TYPES) @ model.probability[:, pulse, 0, 0, 2] / norm.pdf(TYPES).sum()
+    assert said == pytest.approx(want, rel=0.02)
 
 
 def test_what_a_landing_tells_is_the_mean_of_the_cells_that_landed_so() -> None:
