@@ -116,7 +116,7 @@ def followed(
     cost = expect(programmer.policy, asked.moves[0])
     mean, low, high = interval(getattr(cost, quantity) - float((moved * read).sum()))
     apart, penalty = spent - due, programmer.policy.penalty
-    error = float(np.sqrt(((apart - apart.mean()) ** 2).sum()))
+    error = float(np.hypot(np.sqrt(((apart - apart.mean()) ** 2).sum()), penalty / 100))  # one pulse at least
     failures = float(asked.moves[0].sum() - cost.success[0])
     mine, dearer = spent + penalty * failed, {}
     for name, (used, wrong) in rules.items():
@@ -204,8 +204,9 @@ def _page(outcomes: dict[Key, list[Outcome]], gaps: dict[Key, float]) -> str:
         "Costs of pulses, resets and the reads behind them; array-wide fields are counted apart. Every cell parameter "
         "is assumed. Inside: chips whose Monte Carlo cost is within 1.96 standard errors of the expected one, those of "
         "the law learned from the characterised cells and of the Monte Carlo together (failures of a cell are "
-        "correlated, so cells are the units). Rule: the cheapest policy made by hand, what it costs more than ours, "
-        "failures at the declared penalty, mean over chips with its 95 % interval. Solver: relative distance from the "
+        "correlated, so cells are the units; one pulse at least, since events too rare to be seen show no spread). "
+        "Rule: the cheapest policy made by hand, what it costs more than ours, failures at the declared penalty, mean "
+        "over chips with its 95 % interval. Solver: relative distance from the "
         "values of a linear program without horizon (not of time: a set pulse takes 10⁻⁶ of a reset there, so that "
         "trying on without end is best). Expected and Monte Carlo cost (J, s, pulses) are those of the first chip.",
         "",
