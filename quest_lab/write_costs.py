@@ -2,8 +2,9 @@
 
 A writer with a lasting memory knows more of a cell with every write, but it rounds what it knows: the memory alone
 does not tell what the cell is like. So the distribution of cells over (hidden type, memory) is followed from write to
-write, and the cost of the w-th write is the mean over it. The parameters of the law are not certain: the
-same sums for the model's alternatives, each one standard error away, give the interval (delta method).
+write, given the state they are in, and the cost of the w-th write is the mean over it. (Weights move by a level at a
+time: of a cell that stays near the top, the writer knows less.) The parameters of the law are not certain: the same
+sums for the model's alternatives, each one standard error away, give the interval (delta method).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from quest_lab.policy import Policy, WriteCost, WriteModel, cost_of, sums_by_typ
 from quest_lab.policy_kernels import after_a_write
 
 MOST_WRITES = 32  # later writes of a cell are taken to cost as much as this one
+_STRAY = 1e-3  # a state with fewer of the cells holds those that failed
 _NORMAL = 1.96  # standard errors to both sides that make a 95 % interval
 
 
@@ -59,26 +61,45 @@ def _evaluate(policy: Policy, probability: Floats, pulse_j: Floats, asked: NDArr
         each = np.einsum("eu,kuest->kest", model.share, sums)[:, policy.start, state, target]
         return cost_of(model, np.repeat(each[:, None], len(asked), axis=1))
     start, chance = _moves(model, asked)
-    known, out = (model.begin[:, None] * model.share).T, np.empty((len(sums), len(asked), n, n))
-    for write, begin in enumerate(start):
-        out[:, write] = np.einsum("ue,kuest->kst", known, sums)
+    known = np.repeat(
+        (model.begin[:, None] * model.share).T[..., None], n, axis=2
+    )  # [type, memory], given the state
+    out = np.empty((len(sums), len(asked), n, n))
+    for write, (begin, to) in enumerate(zip(start, chance, strict=True)):
+        out[:, write] = np.einsum("ues,kuest->kst", known, sums)
         if write + 1 < len(asked):
-            held = known[..., None] * begin
-            known = after_a_write(probability, model.after, policy.action, held, chance).sum(axis=-1)
+            known = _given_state(
+                after_a_write(probability, model.after, policy.action, known * begin, to),
+                alike=not model.resets,
+            )
     return cost_of(model, out)
 
 
+def _given_state(cells: Floats, *, alike: bool) -> Floats:
+    """Distribution over (type, memory) of the cells in each state, of that over all three.
+
+    `alike`: they are emptied together before they are written, which leaves one distribution. States that no write was
+    to end in have it too.
+    """
+    whole, share = cells.sum(axis=2, keepdims=True), cells.sum(axis=(0, 1))
+    meant = (share > _STRAY) & (not alike)
+    return np.where(meant, cells / np.where(meant, share, 1.0), whole)
+
+
 def _moves(model: WriteModel, asked: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """In which states cells begin their writes [write, state], and how often one goes [from, to], as was asked.
+    """In which states cells begin their writes [write, state], and how often one goes [write, from, to], as was asked.
 
     Where nothing was: the first begins in state 0, later ones (unless a field empties the cells) in any, and all go to
-    every other state alike.
+    every other state alike. The first goes where the second begins.
     """
     away = ~np.eye(model.states, dtype=bool)
     begin = (asked * away).sum(axis=2).astype(np.float64)
     begin[~begin.any(axis=1)] = 1.0 if model.resets else np.eye(1, model.states)
     if not asked[0].any():
         begin[0] = np.eye(1, model.states)
-    chance = (asked.sum(axis=0) * away).astype(np.float64)
-    chance = np.where(chance.any(axis=1, keepdims=True), chance, away)
-    return tuple(x / x.sum(axis=1, keepdims=True) for x in (begin, chance))
+    overall = (asked.sum(axis=0) * away).astype(np.float64)
+    overall = np.where(overall.any(axis=1, keepdims=True), overall, away)
+    chance = np.repeat(overall[None], len(asked), axis=0)
+    if model.resets and len(asked) > 1 and begin[1, 1:].any():
+        chance[0, 0, 1:] = begin[1, 1:]
+    return tuple(x / x.sum(axis=-1, keepdims=True) for x in (begin, chance))

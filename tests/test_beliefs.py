@@ -16,6 +16,7 @@ from quest_lab.beliefs import TYPES, threshold_model, write_model
 from quest_lab.characterization import Characterization
 from quest_lab.clock import VirtualClock
 from quest_lab.device import Scope
+from quest_lab.policy import Policy, solve
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.replay_costs import Asked
 from quest_lab.session import Session
@@ -118,6 +119,44 @@ def test_expected_cost_is_that_of_the_writes(chip: Chip, states: tuple[int, ...]
     assert abs(seen.sum() - expected) <= 4 * error + 1
     failures = asked.moves[0].sum() - cost.success[0]
     assert wrong <= failures + 4 * np.sqrt(failures) + 3
+
+
+def walked(law: ThresholdLaw, found: Characterization, policy: Policy) -> tuple[np.ndarray, np.ndarray]:
+    """Cells drawn from `law`, loaded, then moved by one state four times: the moves [writes before, from, to] and the
+    pulses of each cell after the load."""
+    model, rng, n, cells = policy.model, np.random.default_rng(3), found.states, 60_000
+    pairs = zip(model.operation.tolist(), model.attempt.tolist(), strict=True)
+    volts = np.array([found.operation(o, a).amplitude_v if o else 0.0 for o, a in pairs])  # type: ignore[union-attr]
+    offset, memory = rng.standard_normal(cells), np.zeros(cells, int)
+    state, asked, pulses = np.zeros(cells, int), np.zeros((5, n, n), np.int64), np.zeros(cells)
+    for write in range(5):
+        target = state + rng.choice((-1, 1), cells) if write else rng.integers(1, n, cells)
+        target = np.where((target < 0) | (target >= n), 2 * state - target, target)
+        if write:
+            np.add.at(asked[write], (state, target), 1)
+        for left in range(policy.horizon, 0, -1):
+            action = policy.action[left, state, memory, target]
+            busy = np.flatnonzero(action >= 0)
+            a, was = action[busy], state[busy]
+            own, noise = np.sqrt(law.shared) * offset[busy], rng.standard_normal(busy.size)
+            y = own + np.sqrt(1.0 - law.shared) * noise
+            reached = (volts[a][:, None] >= law.volts + law.spread_v * y[:, None]).sum(axis=1)
+            state[busy] = np.where(a == 0, 0, np.maximum(reached, was))
+            memory[busy] = model.after[a, memory[busy], was, state[busy]]
+            pulses[busy] += write > 0
+        state = target.copy()
+    return asked, pulses
+
+
+def test_expected_cost_is_that_of_cells_that_stay_near_their_state(scaled: Chip) -> None:
+    """What the writer knows of a cell goes with the state it is in, where weights move by one level."""
+    law = ThresholdLaw.fit(scaled.found)
+    assert law is not None
+    model = threshold_model(law, scaled.found)
+    policy = solve(replace(model, begin=np.eye(1, model.memories)[0]))
+    asked, pulses = walked(law, scaled.found, policy)
+    apart = pulses.sum() - expect(policy, asked).pulses[0]
+    assert abs(apart) <= 4 * pulses.std() * np.sqrt(pulses.size)
 
 
 def test_no_policy_made_by_hand_is_cheaper(scaled: Chip) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from quest_lab.beliefs import write_model
 from quest_lab.characterization import Characterization
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.campaign
 
 VGG6 = Topology.parse("64-64M-128-128M-256-256-A", (3, 32, 32), 10)
 SPARE = 8000  # cells: some never answer
-KILLS, SEED = 20, 0
+KILLS, SEED, CHIPS = 20, 0, 10
 STATES = {2: (0, 3, 6), 3: (0, 1, 2, 3, 4, 5, 6)}
 ACCOUNTS = ("spent_energy_j", "verify_energy_j", "field_energy_j", "inference_gated_energy_j")
 RETRIES_J = 3 * (5.82e-12 + 1e-12)  # three times the dearest set pulse and a reset
@@ -62,11 +63,13 @@ def synthesized(folder: Path, bits: int) -> Path:
     return path
 
 
-def replayed(model: SkMTJ, schedule: Schedule) -> tuple[Replay, Characterization, np.ndarray]:
+def replayed(
+    model: SkMTJ, schedule: Schedule, seed: int = SEED
+) -> tuple[Replay, Characterization, np.ndarray]:
     """On a chip of its own; the cells' true states last."""
     cells, clock = schedule.weights + SPARE, VirtualClock()
-    array = CellArray(model, cells, seed=SEED)
-    session = Session(SimulatedChip(array, clock), clock, seed=SEED)
+    array = CellArray(model, cells, seed=seed)
+    session = Session(SimulatedChip(array, clock), clock, seed=seed)
     settings = CharacterizeSettings()
     found, _ = characterize(session, np.arange(cells), np.arange(0, cells, cells // 256), settings)
     used = found.restrict(STATES[schedule.header.bits])
@@ -91,15 +94,52 @@ def test_with_noise_the_writes_cost_and_diverge_as_the_policy_expects(
     began = time.monotonic()
     out, used, _ = replayed(SkMTJ.preset("scaled"), schedule)
     lasted, bits = time.monotonic() - began, schedule.header.bits
-    publish(
-        f"replay-epoch-{bits}-bit",
-        f"An epoch of VGG6 on simulated cells, {bits} bits",
-        _page(schedule, out, used, lasted),
-    )
+    page = _page(schedule, out, used, lasted)
+    chips = [out] + [replayed(SkMTJ.preset("scaled"), schedule, SEED + i)[0] for i in range(1, CHIPS)]
+    title = f"An epoch of VGG6 on simulated cells, {bits} bits"
+    publish(f"replay-epoch-{bits}-bit", title, "\n".join([page, *_over_chips(chips)]))
     for name in COSTS:
         _, low, high = interval(out.expected[name])
         chance = 4 * np.sqrt(high) if name == "writes_wrong" else 0.002 * high
         assert low - chance <= out.total(name) <= high + chance, name
+    for name in ("spent_energy_j", "pulses", "writes_wrong"):
+        apart, error = _ratio(chips, name)
+        assert abs(apart) <= error, name
+
+
+def _ratio(chips: list[Replay], name: str) -> tuple[float, float]:
+    """Observed over expected, less one, summed over the chips, and the reach of its 95 % interval (jackknife)."""
+    pairs = np.array([(out.total(name), out.expected[name][0]) for out in chips])
+    whole, others = pairs.sum(axis=0), pairs.sum(axis=0) - pairs
+    if whole[1] < 1.0:  # nothing to be seen
+        return 0.0, max(0.0, 3.0 - float(whole[0]))
+    each = others[:, 0] / others[:, 1]
+    n = len(chips)
+    error = np.sqrt((n - 1) / n * ((each - each.mean()) ** 2).sum())
+    return float(whole[0] / whole[1]) - 1.0, float(t.ppf(0.975, n - 1) * error)
+
+
+def _over_chips(chips: list[Replay]) -> list[str]:
+    rows = [
+        "",
+        f"## {len(chips)} chips",
+        "",
+        "Each with its own cells and characterisation.",
+        "",
+        "| chip seed | energy of writes (µJ): expected | observed | writes wrong: expected | observed | "
+        "weights that differ at the end |",
+        "|---|---|---|---|---|---|",
+    ]
+    for i, out in enumerate(chips):
+        joule, wrong = (interval(out.expected[name]) for name in ("spent_energy_j", "writes_wrong"))
+        rows.append(
+            f"| {SEED + i} | {1e6 * joule[0]:.4f} ({1e6 * joule[1]:.4f} to {1e6 * joule[2]:.4f}) "
+            f"| {1e6 * out.total('spent_energy_j'):.4f} | {wrong[0]:.3g} ({wrong[1]:.3g} to {wrong[2]:.3g}) "
+            f"| {out.total('writes_wrong'):.0f} | {out.diverged} |"
+        )
+    told = (f"{name} {100 * _ratio(chips, name)[0]:+.2f} ± {100 * _ratio(chips, name)[1]:.2f} %"
+            for name in ("spent_energy_j", "pulses", "writes_wrong"))  # fmt: skip
+    return [*rows, "", f"Observed beside expected, all chips together (95 %): {', '.join(told)}."]
 
 
 def _page(schedule: Schedule, out: Replay, used: Characterization, lasted: float) -> str:
