@@ -39,6 +39,7 @@ SPARE = 8000  # cells: some never answer
 KILLS, SEED, CHIPS = 20, 0, 10
 STATES = {2: (0, 3, 6), 3: (0, 1, 2, 3, 4, 5, 6)}
 ACCOUNTS = ("spent_energy_j", "verify_energy_j", "field_energy_j", "inference_gated_energy_j")
+POOLED = ("spent_energy_j", "pulses", "writes_wrong")
 RETRIES_J = 3 * (5.82e-12 + 1e-12)  # three times the dearest set pulse and a reset
 QUIET = dict.fromkeys(("d_cell", "xi_pulse", "r0_spread", "tmr_spread", "residual_states", "read_noise"), 0.0)
 
@@ -102,21 +103,21 @@ def test_with_noise_the_writes_cost_and_diverge_as_the_policy_expects(
         _, low, high = interval(out.expected[name])
         chance = 4 * np.sqrt(high) if name == "writes_wrong" else 0.002 * high
         assert low - chance <= out.total(name) <= high + chance, name
-    for name in ("spent_energy_j", "pulses", "writes_wrong"):
+    for name in POOLED:
         apart, error = _ratio(chips, name)
-        assert abs(apart) <= error, name
+        assert abs(apart) <= error + 1e-4, name  # costs are told to four digits
 
 
 def _ratio(chips: list[Replay], name: str) -> tuple[float, float]:
-    """Observed over expected, less one, summed over the chips, and the reach of its 95 % interval (jackknife)."""
+    """Observed over expected, less one, summed over the chips, and the reach of its interval (jackknife over chips;
+    that of six such, POOLED at 2 and 3 bits, together 95 %)."""
     pairs = np.array([(out.total(name), out.expected[name][0]) for out in chips])
     whole, others = pairs.sum(axis=0), pairs.sum(axis=0) - pairs
-    if whole[1] < 1.0:  # nothing to be seen
-        return 0.0, max(0.0, 3.0 - float(whole[0]))
-    each = others[:, 0] / others[:, 1]
-    n = len(chips)
+    if name == "writes_wrong" and whole[1] < 1.0:
+        return float(whole[0] > 3), 0.0
+    each, n = others[:, 0] / others[:, 1], len(chips)
     error = np.sqrt((n - 1) / n * ((each - each.mean()) ** 2).sum())
-    return float(whole[0] / whole[1]) - 1.0, float(t.ppf(0.975, n - 1) * error)
+    return float(whole[0] / whole[1]) - 1.0, float(t.ppf(1.0 - 0.05 / 12, n - 1) * error)
 
 
 def _over_chips(chips: list[Replay]) -> list[str]:
@@ -137,9 +138,13 @@ def _over_chips(chips: list[Replay]) -> list[str]:
             f"| {1e6 * out.total('spent_energy_j'):.4f} | {wrong[0]:.3g} ({wrong[1]:.3g} to {wrong[2]:.3g}) "
             f"| {out.total('writes_wrong'):.0f} | {out.diverged} |"
         )
-    told = (f"{name} {100 * _ratio(chips, name)[0]:+.2f} ± {100 * _ratio(chips, name)[1]:.2f} %"
-            for name in ("spent_energy_j", "pulses", "writes_wrong"))  # fmt: skip
-    return [*rows, "", f"Observed beside expected, all chips together (95 %): {', '.join(told)}."]
+    told = (f"{name} {100 * apart:+.3f} ± {100 * error:.3f} %"
+            for name in POOLED for apart, error in [_ratio(chips, name)])  # fmt: skip
+    return [
+        *rows,
+        "",
+        f"Observed less expected, all chips together (95 % for all six of 2 and 3 bits): {', '.join(told)}.",
+    ]
 
 
 def _page(schedule: Schedule, out: Replay, used: Characterization, lasted: float) -> str:
