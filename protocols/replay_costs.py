@@ -67,7 +67,9 @@ class Asked:
 
 def expected(policy: Policy, found: Characterization, asked: Asked) -> dict[str, Floats]:
     """Expected sum of each of COSTS, of the model and its alternatives: see `write_costs.interval`."""
-    cost, named = expect(policy, asked.moves[0]), expect(policy, asked.moves[1])
+    every, named_only = asked.moves
+    cost = expect(policy, every)
+    named = cost if np.array_equal(every, named_only) else expect(policy, named_only)
     read_j, none = float(asked.reads @ policy.model.read_j), np.zeros_like(cost.pulses)
     sure_s = int(asked.reads.sum()) * policy.model.read_s + asked.resets * found.reset.width_s
     return {

@@ -1,7 +1,9 @@
 """What a writer remembers of a cell with thresholds, as a write model: a small grid of normal beliefs.
 
 Memory 0 is the belief about a cell nobody has written yet, N(0, 1); each landing between two thresholds leads to the
-belief of matched mean and variance, rounded to the grid. Only the beliefs that can be reached are kept.
+belief of matched mean and variance, rounded to the grid, or back to the first where the belief before had all but
+ruled the landing out. (A misread misleads: kept, it would try the same pulse again and again.) Only the beliefs that
+can be reached are kept.
 
 Where several found states count as one used state, a group begins at the threshold of its lowest, and a pulse aims at
 the used one: the attempt is that which is to this cell, as far as it is known, what the middle one is to the mean cell.
@@ -83,7 +85,13 @@ def threshold_model(
     cells, memory = _known_cells(law, beliefs, found.whole or found)
     held = _held(law, found, fold)
     pulse_j, error_j = _pulse_j(found, op, volts, held, reset_j)
-    said, *others = (_probability(x, found, op, volts, held, scope) for x in (law, *law.alternatives()))
+    reads = [decoded(found), *(decoded(found, std) for std in _spreads(found))]
+    ways = [
+        (law, reads[0]),
+        *((x, reads[0]) for x in law.alternatives()),
+        *((law, read) for read in reads[1:]),
+    ]
+    said, *others = (_probability(x, read, found, op, volts, held, scope) for x, read in ways)
     return WriteModel(
         probability=said, share=beliefs.shares(), after=np.concatenate([forgotten, after]).astype(np.int16),
         operation=op, attempt=attempt, pulse_j=pulse_j[:, None], pulse_s=np.where(op == 0, *widths_s(found)[:2]),
@@ -97,6 +105,7 @@ def threshold_model(
 
 def _probability(
     law: ThresholdLaw,
+    read: Floats,
     found: Characterization,
     op: NDArray[np.int8],
     volts: Floats,
@@ -107,9 +116,18 @@ def _probability(
     usable = np.arange(found.states) < op[1:, None]  # a set pulse is for raising only
     landing = law.landing(volts, np.sqrt(law.shared) * TYPES, np.full(TYPES.size, 1.0 - law.shared))
     out = np.zeros((TYPES.size, op.size, 1, found.states, found.states))
-    out[:, 1:, 0] = (held @ landing @ decoded(found)) * usable[..., None]
+    out[:, 1:, 0] = (held @ landing @ read) * usable[..., None]
     out[:, 0, 0] = reset_shares(found, scope)
     return out
+
+
+def _spreads(found: Characterization) -> list[Floats]:
+    """Spreads of a single read around all found states, of one state after the other a standard error wider."""
+    whole = found.whole or found
+    if (told := whole.estimates.get("level_std")) is None:
+        return []
+    error = np.nan_to_num(np.log(told.high / told.low)) / (2 * 1.96)
+    return list(whole.levels.std * np.exp(np.diag(error)))
 
 
 def _aims(
@@ -221,7 +239,7 @@ def _reachable(law: ThresholdLaw, volts: Floats) -> tuple[Beliefs, NDArray[np.in
         step = np.rint(np.clip(m, -_FURTHEST, _FURTHEST) / _MEAN_STEP).astype(int)
         narrow = abs(np.log(d[..., None] / _DEVIATIONS)).argmin(axis=-1)
         keys = [
-            (int(i), int(k)) if t else nodes[at]
+            (int(i), int(k)) if t else (0, 0)
             for i, k, t in zip(step.flat, narrow.flat, told.flat, strict=True)
         ]
         for key in keys:

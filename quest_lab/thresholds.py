@@ -31,7 +31,7 @@ from quest_lab.device import Floats
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-_RARE = 1e-3  # a landing rarer than this is taken for a misread
+_RARE = 1e-3  # a landing rarer than this tells that it was misread, or one before it
 _FLOOR = 1e-4  # share of landings that no law explains
 _OFFSETS = np.linspace(-4.5, 4.5, 181)  # u; hundreds of pulses tell a cell's to 0.06: coarser sums are wrong
 _ROUNDS = 12  # of Fisher scoring, at most
@@ -140,7 +140,8 @@ class ThresholdLaw:
     def learned(
         self, volts: Floats, mean: float, deviation: float
     ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        """Belief about u after a landing, its mean and deviation [volts, from, to], and whether it tells anything.
+        """Belief about u after a landing, its mean and deviation [volts, from, to], and whether it goes with the one
+        before: one that had all but ruled the landing out came from a misread, or does now.
 
         A landing below the state before is a misread of a cell that stayed.
         """
@@ -177,10 +178,14 @@ class ThresholdLaw:
         return float(0.5 * (abs(seen - total * said) - chance).sum() / total.sum())
 
 
-def decoded(found: Characterization) -> Floats:
-    """Probability that a cell in one of all found states is read as a used one, [true, read]."""
+def decoded(found: Characterization, std: Floats | None = None) -> Floats:
+    """Probability that a cell in one of all found states is read as a used one, [true, read].
+
+    `std`: spreads of a single read, other than the measured ones.
+    """
     edge, levels = np.array([np.inf]), (found.whole or found).levels
-    z = (np.concatenate([-edge, found.levels.boundary, edge]) - levels.mean[:, None]) / levels.std[:, None]
+    wide = levels.std if std is None else std
+    z = (np.concatenate([-edge, found.levels.boundary, edge]) - levels.mean[:, None]) / wide[:, None]
     return np.diff(ndtr(z), axis=1)
 
 

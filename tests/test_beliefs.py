@@ -16,7 +16,7 @@ from quest_lab.beliefs import TYPES, threshold_model, write_model
 from quest_lab.characterization import Characterization
 from quest_lab.clock import VirtualClock
 from quest_lab.device import Scope
-from quest_lab.policy import Policy, solve
+from quest_lab.policy import Policy, solve, sums_by_type
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.replay_costs import Asked
 from quest_lab.session import Session
@@ -157,6 +157,13 @@ def test_expected_cost_is_that_of_cells_that_stay_near_their_state(scaled: Chip)
     asked, pulses = walked(law, scaled.found, policy)
     apart = pulses.sum() - expect(policy, asked).pulses[0]
     assert abs(apart) <= 4 * pulses.std() * np.sqrt(pulses.size)
+
+
+def test_no_belief_keeps_a_cell_from_its_target(scaled: Chip) -> None:
+    """Whatever misreads have made the writer believe."""
+    model = write_model(scaled.found)
+    success = sums_by_type(solve(model), model.probability, model.pulse_j)[4]
+    assert success[abs(TYPES) <= 3.0][:, :, 0, 1:].min() > 0.99
 
 
 def test_no_policy_made_by_hand_is_cheaper(scaled: Chip) -> None:
