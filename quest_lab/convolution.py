@@ -53,7 +53,7 @@ def sum_floats(x: Floats, weights: Floats, bias: Floats, window: Window = SAME) 
     """
     c_out, c_in, kh, kw = weights.shape
     taps = c_in * kh * kw
-    rows = np.zeros((taps + -taps % kernels.TOGETHER, c_out), np.float32)
+    rows = kernels.aligned_zeros((taps + -taps % kernels.TOGETHER, c_out), np.float32)
     rows[:taps] = weights.transpose(2, 3, 1, 0).reshape(-1, c_out)
     out = np.empty(_out_shape(x, weights, window), np.float32)
     kernels.convolve_floats(_images(x), rows, bias, kh, kw, *_moves(weights, window), _images(out))
