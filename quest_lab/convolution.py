@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from quest_lab import spike_kernels as kernels
 from quest_lab.bit_kernels import convolve_bits, counts_bits, level_planes, words_of
-from quest_lab.layers import SAME, Counts, Window
+from quest_lab.blocks import SAME, Window
+from quest_lab.layers import Counts
 from quest_lab.neurons import Neuron
 from quest_lab.spike_kernels import Floats, Spikes, in_threads
 from quest_lab.vector_sum import PLACES

@@ -19,7 +19,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.layers import SAME, Window
+from quest_lab.blocks import SAME, Window
 from quest_lab.vector_sum import LANES, sum_lanes
 
 Spikes: TypeAlias = NDArray[np.uint8]

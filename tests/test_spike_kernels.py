@@ -12,8 +12,9 @@ from scipy.ndimage import correlate
 
 from quest_lab import neurons
 from quest_lab.bit_kernels import convolve_bits, level_planes
+from quest_lab.blocks import Window
 from quest_lab.convolution import fire_encoder, fire_integers, over_time, places, sum_floats, sum_levels
-from quest_lab.layers import Window, top_level
+from quest_lab.layers import top_level
 from quest_lab.neurons import Neuron
 from quest_lab.spike_kernels import in_threads
 
