@@ -54,9 +54,9 @@ def sum_floats(x: Floats, weights: Floats, bias: Floats, window: Window = SAME) 
     """
     c_out, c_in, kh, kw = weights.shape
     taps = c_in * kh * kw
-    rows = kernels.aligned_zeros((taps + -taps % kernels.TOGETHER, c_out), np.float32)
-    rows[:taps] = weights.transpose(2, 3, 1, 0).reshape(-1, c_out)
-    out = np.empty(_out_shape(x, weights, window), np.float32)
+    rows = kernels.aligned_empty((taps + -taps % kernels.TOGETHER, c_out), np.float32)
+    rows[:taps], rows[taps:] = weights.transpose(2, 3, 1, 0).reshape(-1, c_out), 0
+    out = kernels.aligned_empty(_out_shape(x, weights, window), np.float32)
     kernels.convolve_floats(_images(x), rows, bias, kh, kw, *_moves(weights, window), _images(out))
     return out
 
@@ -66,7 +66,7 @@ def sum_levels(
 ) -> Array:
     """Integer sums (..., rows, columns, c_out) of `levels` (c_out, c_in, kh, kw), at most `top`, over spikes."""
     _, c_in, kh, kw = levels.shape
-    out = np.empty(_out_shape(spikes, levels, window), kernels.sum_type(c_in * kh * kw * top))
+    out = kernels.aligned_empty(_out_shape(spikes, levels, window), kernels.sum_type(c_in * kh * kw * top))
     source, sums, bits = _images(spikes), _images(out), top.bit_length() + 1
     if _many(spikes, len(levels), bits):
         planes, moves = level_planes(levels, bits), _moves(levels, window)
