@@ -21,7 +21,7 @@ from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, Counts, LayerInfo, Levels, Topology, tap_counts, top_level
 from quest_lab.network_file import load_network, save_network
 from quest_lab.neurons import IF_HARD, Neuron
-from quest_lab.spike_kernels import Spikes, cores
+from quest_lab.spike_kernels import Spikes, cores, keep_memory
 from quest_lab.spiking_layer import Layer as Layer
 from quest_lab.spiking_layer import enter_layer, fire_layer
 
@@ -152,6 +152,7 @@ class Network:
         `threads`: as many as there are cores. Neither changes a spike.
         """
         chunks = self._chunks(images, chunk)
+        keep_memory()
         with ThreadPoolExecutor(threads or cores()) as pool:
             parts = list(pool.map(self._infer, chunks, range(0, len(images), chunk)))
         logits = np.concatenate([p.logits for p in parts])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, TypeAlias
 
 import numba as nb
@@ -30,6 +31,7 @@ Sums: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 TOGETHER = 8  # rows added in one pass over the sums
 _BYTE = 127  # largest int8
 _LINE = 64  # bytes of a cache line
+_KEPT = 31 << 20  # bytes; glibc looks at blocks of up to 32 MB
 _BLOCK = 2048  # neurons whose membranes stay in the cache
 
 
@@ -47,6 +49,16 @@ def in_threads(work: Callable[[int, int], object], count: int, threads: int) -> 
     bounds = [count * i // parts for i in range(parts + 1)]
     with ThreadPoolExecutor(parts) as pool:
         list(pool.map(work, bounds[:-1], bounds[1:]))
+
+
+@cache
+def keep_memory() -> None:
+    """Let the C library keep memory that arrays gave back: asking the system for it again, page by page, is slow.
+
+    glibc keeps twice the largest block that was ever freed (mallopt(3), M_TRIM_THRESHOLD and M_MMAP_THRESHOLD); this
+    one is never touched. Elsewhere it does nothing.
+    """
+    np.empty(_KEPT, np.uint8)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
