@@ -71,7 +71,8 @@ def convolve_bits(
         (max(height + above, (down - 1) * stride + kh), max(width + left, (across - 1) * stride + kw), words),
         np.uint64,
     )
-    met, sums = np.empty((PLACES, kh * kw * words), np.uint64), np.empty((PLACES, LANES), np.int64)
+    lines, span = packed.reshape(len(packed), -1), kw * words  # what a row of the kernel meets lies together
+    met, sums = np.empty((PLACES, kh * span), np.uint64), np.empty((PLACES, LANES), np.int64)
     for b in range(batch):
         _pack(spikes[b], packed[above:, left:])
         for block in range(len(planes)):
@@ -81,12 +82,11 @@ def convolve_bits(
                 for x in range(0, across, PLACES):
                     there = min(PLACES, across - x)
                     for place in range(there):
-                        n = 0
+                        start = (x + place) * stride * words
                         for i in range(kh):
-                            for j in range(kw):
-                                for word in range(words):
-                                    met[place, n] = packed[y * stride + i, (x + place) * stride + j, word]
-                                    n += 1
+                            source, into = lines[y * stride + i, start:], met[place, i * span :]
+                            for n in range(span):
+                                into[n] = source[n]
                     count_lanes(planes[block], met, sums)
                     for place in range(there):
                         into = out[b, y, x + place, first : first + own]

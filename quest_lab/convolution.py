@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 
 from quest_lab import spike_kernels as kernels
 from quest_lab.bit_kernels import convolve_bits, counts_bits, level_planes, words_of
-from quest_lab.layers import SAME, Counts, Window
+from quest_lab.blocks import SAME, Window
+from quest_lab.layers import Counts
 from quest_lab.neurons import Neuron
 from quest_lab.spike_kernels import Floats, Spikes, in_threads
-from quest_lab.vector_sum import PLACES
+from quest_lab.vector_sum import LANES, PLACES
 
 Array = NDArray[Any]
 
 _COLUMN_BYTES = 1 << 26  # memory of one block of convolution columns
-_ROWS_A_WORD = (
-    3 if counts_bits() else 18
-)  # levels of a spike added in the time of one bit of 64 inputs (measured)
+# measured, in spikes whose levels are added, LANES outputs each, in the same time
+_ROWS_A_WORD = 5 if counts_bits() else 18  # one bit of 64 inputs
+_ROWS_A_LIST = 16  # listing the spikes of a place
 
 
 def max_pool(spikes: Array) -> Array:
@@ -53,9 +54,9 @@ def sum_floats(x: Floats, weights: Floats, bias: Floats, window: Window = SAME) 
     """
     c_out, c_in, kh, kw = weights.shape
     taps = c_in * kh * kw
-    rows = np.zeros((taps + -taps % kernels.TOGETHER, c_out), np.float32)
-    rows[:taps] = weights.transpose(2, 3, 1, 0).reshape(-1, c_out)
-    out = np.empty(_out_shape(x, weights, window), np.float32)
+    rows = kernels.aligned_empty((taps + -taps % kernels.TOGETHER, c_out), np.float32)
+    rows[:taps], rows[taps:] = weights.transpose(2, 3, 1, 0).reshape(-1, c_out), 0
+    out = kernels.aligned_empty(_out_shape(x, weights, window), np.float32)
     kernels.convolve_floats(_images(x), rows, bias, kh, kw, *_moves(weights, window), _images(out))
     return out
 
@@ -65,9 +66,9 @@ def sum_levels(
 ) -> Array:
     """Integer sums (..., rows, columns, c_out) of `levels` (c_out, c_in, kh, kw), at most `top`, over spikes."""
     _, c_in, kh, kw = levels.shape
-    out = np.empty(_out_shape(spikes, levels, window), kernels.sum_type(c_in * kh * kw * top))
+    out = kernels.aligned_empty(_out_shape(spikes, levels, window), kernels.sum_type(c_in * kh * kw * top))
     source, sums, bits = _images(spikes), _images(out), top.bit_length() + 1
-    if _many(spikes, bits):
+    if _many(spikes, len(levels), bits):
         planes, moves = level_planes(levels, bits), _moves(levels, window)
         in_threads(
             lambda a, b: convolve_bits(source[a:b], planes, kh, kw, *moves, sums[a:b]), len(sums), threads
@@ -98,11 +99,13 @@ def _images(x: Array) -> Array:
     return x.reshape(-1, *x.shape[-3:])
 
 
-def _many(spikes: Spikes, bits: int) -> bool:
-    """Whether counting the bits of all inputs is faster than adding the levels of those that spike."""
+def _many(spikes: Spikes, c_out: int, bits: int) -> bool:
+    """Whether counting the bits of all inputs is faster than listing those that spike and adding their levels."""
     width, c_in = spikes.shape[-2:]
-    places = spikes[..., 0].size * (width + width % PLACES) // width
-    return bool(np.count_nonzero(spikes) > _ROWS_A_WORD * bits * words_of(c_in) * places)
+    places = spikes[..., 0].size
+    counted = places * (width + width % PLACES) // width
+    listing = _ROWS_A_LIST * places / -(-c_out // LANES)
+    return bool(np.count_nonzero(spikes) + listing > _ROWS_A_WORD * bits * words_of(c_in) * counted)
 
 
 def fire_integers(sums: Array, neuron: Neuron, *, limit: float, charge: float, top: int) -> Spikes:

@@ -1,18 +1,8 @@
 """Spiking inference without torch: what the memory cells and their neurons compute, in integers.
 
 FP32 encoder convolution and its neurons -> quantised convolutions and linear layers, each with its neurons and
-perhaps a 2x2 maximum pooling -> spatial average or flatten -> FP32 linear layer, T time steps.
-
-A quantised layer (MINT, arXiv 2305.09850): the levels whose spike is 1 are summed with the membrane to h, which fires
-iff h > floor(theta / scale), scale = alpha / (2**(bits-1) - 1); see quest_lab.neurons for what remains. Weights and
-membrane share alpha, so nothing is ever multiplied.
-
-Batch norm gives each channel a gain and an offset. A membrane would have to be summed with gain x current: no integer
-network, and `check_integer` refuses it. A memory-free neuron only compares: gain x sum + offset > theta with gain > 0
-is sum > floor((theta - offset) / gain), an integer per channel, and the fold is exact.
-
-Sums of levels are integers, added spike by spike or counted bit by bit (quest_lab.convolution). An analogue
-read-back is summed in float64, an FP32 network in float32, as matrix products.
+perhaps a 2x2 maximum pooling -> spatial average or flatten -> FP32 linear layer, T time steps. What a quantised layer
+computes: quest_lab.spiking_layer.
 """
 
 from __future__ import annotations
@@ -25,45 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.convolution import (
-    fire_encoder,
-    fire_integers,
-    max_pool,
-    over_time,
-    places,
-    sum_floats,
-    sum_levels,
-    to_first,
-    to_last,
-)
+from quest_lab.convolution import fire_encoder, max_pool, places, sum_floats, to_first, to_last
 from quest_lab.encodings import DIRECT, spike_train
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, Counts, LayerInfo, Levels, Topology, tap_counts, top_level
 from quest_lab.network_file import load_network, save_network
-from quest_lab.neurons import IF_HARD, Neuron, fire, integer_limit, level_scale, reset_charge, sum_limit
-from quest_lab.spike_kernels import Spikes, cores
+from quest_lab.neurons import IF_HARD, Neuron
+from quest_lab.spike_kernels import Spikes, cores, keep_memory
+from quest_lab.spiking_layer import Layer as Layer
+from quest_lab.spiking_layer import enter_layer, fire_layer
 
 Array = NDArray[Any]
 Floats32 = NDArray[np.float32]
-Floats64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A layer after the encoder. `norm` float64 (2, c_out): gain and offset of a batch norm of the summed currents.
-
-    `weights` (c_out, c_in, kh, kw): int8 levels, float64 in units of a level after an analogue read-back, or
-    float32 in an FP32 network, whose `alpha` is 1. `bias` (c_out,): what the neurons, not the cells, add at every
-    step: int32 in units of a level, float32 in an FP32 network. `neuron`: if it is not the network's.
-    """
-
-    info: LayerInfo
-    weights: Array
-    alpha: float
-    pool: bool
-    norm: Floats64 | None = None
-    bias: Array | None = None
-    neuron: Neuron | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +152,7 @@ class Network:
         `threads`: as many as there are cores. Neither changes a spike.
         """
         chunks = self._chunks(images, chunk)
+        keep_memory()
         with ThreadPoolExecutor(threads or cores()) as pool:
             parts = list(pool.map(self._infer, chunks, range(0, len(images), chunk)))
         logits = np.concatenate([p.logits for p in parts])
@@ -250,7 +214,7 @@ class Network:
         reads = self.neuron.reads(self.time_steps)
         taps, entering, leaving = [], [], []
         for layer in self.layers:
-            spikes = _entering(layer, spikes)
+            spikes = enter_layer(layer, spikes)
             counts = places(spikes)
             read = np.tensordot(reads, counts, 1)
             taps.append(tap_counts(read, layer.info.shape[2:], layer.info.window).ravel())
@@ -267,7 +231,7 @@ class Network:
         """Spikes of each quantised layer before pooling, (T, N, channels, height, width) each."""
         spikes, every = self._encoder_pooled(encoder_spikes), []
         for layer in self.layers:
-            fired = self.fire(layer, _entering(layer, spikes))
+            fired = self.fire(layer, enter_layer(layer, spikes))
             every.append(to_first(fired))
             spikes = max_pool(fired) if layer.pool else fired
         return every
@@ -280,34 +244,11 @@ class Network:
         """Spikes of one layer's neurons from those entering it, both uint8 (T, N, height, width, channels)."""
         neuron = self.neuron if layer.neuron is None else layer.neuron
         top = self._membrane_top()
-        current = neuron.through_synapse(self._currents(layer, spikes), top)
-        scale = level_scale(layer.alpha, self.bits)
-        if neuron.history:
-            least = sum_limit(self.theta, scale / neuron.unit, layer.norm)
-            if layer.weights.dtype == np.int8:
-                least = np.floor(least)  # the same for integers
-            return (neuron.mixed(current) > least).astype(np.uint8)
-        if top is not None and layer.weights.dtype == np.int8 and layer.norm is None:
-            limit = integer_limit(self.theta, layer.alpha, self.bits)
-            charge = reset_charge(self.theta, layer.alpha, self.bits, neuron)
-            return fire_integers(current, neuron, limit=limit, charge=charge, top=top)
-        if layer.norm is not None:
-            current = (layer.norm[0] * current + layer.norm[1]) / scale
-        theta = self.theta / scale
-        taken = neuron.taken(theta)
-        return fire(current, neuron, limit=theta, charge=taken, top=top, whole=False).astype(np.uint8)
+        return fire_layer(layer, spikes, neuron, bits=self.bits, theta=self.theta, top=top)
 
     def _membrane_top(self) -> int | None:
         """Largest level of a membrane; None in an FP32 network."""
         return None if self.bits == FP32 else int(2 ** ((self.membrane_bits or self.bits) - 1)) - 1
-
-    def _currents(self, layer: Layer, spikes: Spikes) -> Array:
-        """Summed weights of the spikes and bias, integers if the weights are: (T, N, height, width, c_out)."""
-        if layer.weights.dtype == np.int8:
-            sums = sum_levels(spikes, layer.weights, top_level(self.bits), window=layer.info.window)
-        else:
-            sums = over_time(spikes, layer.weights, layer.weights.dtype, layer.info.window)
-        return sums if layer.bias is None else sums + layer.bias
 
     def _head(self, spikes: Array) -> Floats32:
         """Logits (N, classes) summed over time: linear, so the spikes are summed first (exact)."""
@@ -328,10 +269,3 @@ def as_floats(images: Array) -> Floats32:
 
 def _per_channel(values: Floats32) -> Floats32:
     return values.reshape(-1, 1, 1)
-
-
-def _entering(layer: Layer, spikes: Array) -> Array:
-    """Spikes as the layer takes them: a linear one takes all places as channels, in the order (c, h, w)."""
-    if layer.info.shape[1] == spikes.shape[-1]:
-        return spikes
-    return to_first(spikes).reshape(*spikes.shape[:2], 1, 1, -1)

@@ -10,15 +10,17 @@ Compiled functions hold no lock: `in_threads` gives each thread its own part of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, TypeAlias
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.layers import SAME, Window
+from quest_lab.blocks import SAME, Window
 from quest_lab.vector_sum import LANES, sum_lanes
 
 Spikes: TypeAlias = NDArray[np.uint8]
@@ -28,6 +30,8 @@ Sums: TypeAlias = NDArray[np.int16] | NDArray[np.int32]
 
 TOGETHER = 8  # rows added in one pass over the sums
 _BYTE = 127  # largest int8
+_LINE = 64  # bytes of a cache line
+_KEPT = 31 << 20  # bytes; glibc looks at blocks of up to 32 MB
 _BLOCK = 2048  # neurons whose membranes stay in the cache
 
 
@@ -47,13 +51,32 @@ def in_threads(work: Callable[[int, int], object], count: int, threads: int) -> 
         list(pool.map(work, bounds[:-1], bounds[1:]))
 
 
+@cache
+def keep_memory() -> None:
+    """Let the C library keep memory that arrays gave back: asking the system for it again, page by page, is slow.
+
+    glibc keeps twice the largest block that was ever freed (mallopt(3), M_TRIM_THRESHOLD and M_MMAP_THRESHOLD); this
+    one is never touched. Elsewhere it does nothing.
+    """
+    np.empty(_KEPT, np.uint8)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """An array that begins with a cache line: a vector that lies across two takes up to 1.5 times as long."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(size + _LINE, np.uint8)
+    first = -room.ctypes.data % _LINE
+    return room[first : first + size].view(dtype).reshape(shape)
+
+
 def tap_rows(levels: NDArray[np.int8]) -> Rows:
     """Levels (c_out, c_in, kh, kw) as one row a tap, (kh, kw, c_in) x c_out, and a last row of zeros.
 
     Columns of zeros fill the last LANES.
     """
     c_out, c_in, kh, kw = levels.shape
-    rows = np.zeros((kh * kw * c_in + 1, -(-c_out // LANES) * LANES), np.int8)
+    rows = aligned_empty((kh * kw * c_in + 1, -(-c_out // LANES) * LANES), np.int8)
+    rows[:] = 0
     rows[:-1, :c_out] = levels.transpose(2, 3, 1, 0).reshape(-1, c_out)
     return rows
 
@@ -89,6 +112,7 @@ def convolve_floats(
         (max(height + above, (down - 1) * stride + kh), max(width + left, (across - 1) * stride + kw), c_in),
         np.float32,
     )
+    lines, span = padded.reshape(len(padded), -1), kw * c_in  # what a row of the kernel meets lies together
     met = np.zeros(len(rows), np.float32)
     for b in range(batch):
         for y in range(height):
@@ -97,12 +121,10 @@ def convolve_floats(
                     padded[y + above, x0 + left, c] = x[b, y, x0, c]
         for y in range(down):
             for x0 in range(across):
-                n = 0
                 for i in range(kh):
-                    for j in range(kw):
-                        for c in range(c_in):
-                            met[n] = padded[y * stride + i, x0 * stride + j, c]
-                            n += 1
+                    source, into = lines[y * stride + i, x0 * stride * c_in :], met[i * span :]
+                    for n in range(span):
+                        into[n] = source[n]
                 _add_products(rows, met, bias, out[b, y, x0])
 
 

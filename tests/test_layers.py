@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from quest_lab.blocks import Window
 from quest_lab.errors import BadInput
-from quest_lab.layers import Topology, Window, activity, layer_table, reads_by_level, tap_counts, top_level
+from quest_lab.layers import Topology, activity, layer_table, reads_by_level, tap_counts, top_level
 
 
 def _pairs(spikes: np.ndarray, weights: np.ndarray, stride: int = 1, padding: int = 1) -> np.ndarray:

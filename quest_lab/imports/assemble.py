@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.blocks import KERNEL, SAME, Window
 from quest_lab.errors import BadInput
-from quest_lab.layers import FP32, KERNEL, SAME, LayerInfo, Topology, Window
+from quest_lab.layers import FP32, LayerInfo, Topology
 from quest_lab.network import Floats32, Layer, Network
 from quest_lab.neurons import IF_HARD, Neuron
 

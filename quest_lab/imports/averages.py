@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from quest_lab.blocks import NETWORKS
 from quest_lab.errors import BadInput
 from quest_lab.imports.assemble import Weights, checked, spelled
 from quest_lab.imports.pooling import Pool
-from quest_lab.layers import NETWORKS, Topology
+from quest_lab.layers import Topology
 
 _AVERAGED = re.compile(r"V(?=-|$)")
 

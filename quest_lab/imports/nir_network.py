@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from quest_lab.blocks import SAME, Window
 from quest_lab.errors import BadInput
 from quest_lab.imports.assemble import Images, Timing, Weights, assemble, spelled
 from quest_lab.imports.dialects import DIALECTS, Dialect
 from quest_lab.imports.nir_file import Array, Node, Shape, read_chain
 from quest_lab.imports.pooling import Pool
 from quest_lab.imports.resets import with_reset
-from quest_lab.layers import SAME, Floats, Topology, Window
+from quest_lab.layers import Floats, Topology
 from quest_lab.network import Network
 from quest_lab.neurons import IF_HARD, Neuron
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.blocks import Window
 from quest_lab.errors import BadInput
-from quest_lab.layers import Window
 
 Array = NDArray[Any]
 

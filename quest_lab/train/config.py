@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from quest_lab.blocks import parse_blocks
 from quest_lab.encodings import DIRECT, check_encoding
 from quest_lab.errors import BadInput
-from quest_lab.layers import FP32, MAX_BITS, Levels, parse_blocks
+from quest_lab.layers import FP32, MAX_BITS, Levels
 from quest_lab.neurons import NEURONS, Neuron
 from quest_lab.train.history import Epoch
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quest_lab.blocks import parse_blocks
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli import main
 from quest_lab.device import Floats, VoltagePulse
-from quest_lab.layers import parse_blocks
 from quest_lab.network import Network
 from quest_lab.runfile import open_run
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quest_lab.blocks import Window
 from quest_lab.errors import BadInput
 from quest_lab.imports.pooling import Pool
-from quest_lab.layers import Window
 
 RNG = np.random.default_rng(0)
 WEIGHT = RNG.normal(size=(5, 3, 3, 3))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from quest_lab import train as package
+from quest_lab.blocks import KERNEL
 from quest_lab.errors import BadInput, Interrupted
-from quest_lab.layers import KERNEL
 from quest_lab.network import Network
 from quest_lab.schedule import Schedule
 from quest_lab.train import loop

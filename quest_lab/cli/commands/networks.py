@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from quest_lab.blocks import NETWORKS
 from quest_lab.cli.options import (
     Chip,
     Data,
@@ -27,7 +28,6 @@ from quest_lab.cli.options import (
 )
 from quest_lab.encodings import ENCODINGS
 from quest_lab.imports.dialects import DIALECTS
-from quest_lab.layers import NETWORKS
 from quest_lab.neurons import MEMBRANE_BITS, NEURONS
 from quest_lab.train.config import TrainConfig
 
