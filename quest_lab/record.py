@@ -31,7 +31,8 @@ from quest_lab.device import (
 from quest_lab.diskspace import DiskFull
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.runfile import Run, open_run
-from quest_lab.runwriter import RunWriter, part_of
+from quest_lab.runstart import part_of
+from quest_lab.runwriter import RunWriter
 from quest_lab.schema import Kind, Op, Origin, Outcome
 
 __all__ = ["DiskFull", "Recorded", "Run", "RunWriter", "open_run", "part_of"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quest_lab import nexus, schema
 from quest_lab.errors import BadInput
 from quest_lab.run_tables import TABLES
-from quest_lab.runwriter import part_of
+from quest_lab.runstart import part_of
 from quest_lab.schema import Column, Status, Table
 from quest_lab.tables import whole_rows
 

@@ -14,7 +14,7 @@ from quest_lab.errors import BadInput
 from quest_lab.network import Network
 from quest_lab.protocols.measurements import MEASUREMENTS
 from quest_lab.runfile import open_run
-from quest_lab.runwriter import part_of
+from quest_lab.runstart import part_of
 from quest_lab.schedule import Schedule
 
 CHARACTERIZATION, SCHEDULE, WEIGHTS = "characterization", "schedule", "weights"
