@@ -25,11 +25,10 @@ from quest_lab.errors import BadInput, Interrupted, QuestLabError
 from quest_lab.journal import Journal, Kept, journal_of, read_journal
 from quest_lab.run_tables import TABLES
 from quest_lab.runstart import part_of, reopened, started
-from quest_lab.schema import Kind, Op, Origin, Outcome, Result, Status
+from quest_lab.schema import EVENTS, Kind, Op, Origin, Outcome, Result, Status
 from quest_lab.tables import TableWriter, encoded, pieces, whole_rows
 
 FLUSH_EVERY_S = 0.25
-_EVENT_VALUES = ("energy_j", "resistance_ohm")  # by Kind
 
 
 class RunWriter:
@@ -60,7 +59,7 @@ class RunWriter:
         self._tables = {t.name: TableWriter(entry, t, self._room.writing, rows[t.name]) for t in wanted}
         self._journal: Journal | None = None
         self._calls = self._tables["calls"]
-        self._events = (self._tables["applies"], self._tables["reads"])  # by Kind
+        self._events = tuple(self._tables[table] for table, _ in EVENTS)  # by Kind
 
     @classmethod
     def create(
@@ -141,7 +140,7 @@ class RunWriter:
         if count == 1:
             events.row(cells.item(), values.item())
         else:
-            events.extend({"cell": cells, _EVENT_VALUES[kind]: values}, count)
+            events.extend({"cell": cells, EVENTS[kind][1]: values}, count)
         now = self._monotonic()
         wall_time_s = now + self._wall_ahead
         self._calls.row(kind, op, outcome, origin, amplitude, width_s, count, first, wall_time_s, clock_s)
@@ -155,9 +154,10 @@ class RunWriter:
     def append(self, table: str, **columns: ArrayLike) -> None:
         """Append rows to `table`: arrays of one length, single values stand for all rows."""
         writer = self._table(table)
-        wanted = {column.name for column in writer.table.columns}
-        if wanted != set(columns):
-            raise BadInput(f"table {table!r}: want columns {sorted(wanted)}, got {sorted(columns)}")
+        if set(writer.table.names) != set(columns):
+            raise BadInput(
+                f"table {table!r}: want columns {sorted(writer.table.names)}, got {sorted(columns)}"
+            )
         lengths = {np.size(values) for values in columns.values() if np.ndim(values)} or {1}
         if len(lengths) > 1:
             raise BadInput(f"table {table!r}: columns of different lengths {sorted(lengths)}")

@@ -26,10 +26,11 @@ from quest_lab.errors import BadInput
 from quest_lab.mapping import Pattern, in_chip_states, level_count
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective
-from quest_lab.protocols.replay import Replay, replay_tiles
+from quest_lab.protocols.replay import replay_tiles
 from quest_lab.protocols.replay_costs import COSTS
 from quest_lab.protocols.replay_results import to_results
 from quest_lab.protocols.replay_resume import replayed_so_far
+from quest_lab.protocols.replayed import Replay
 from quest_lab.ranking import rank
 from quest_lab.runfile import open_run
 from quest_lab.schedule import STAGES, Schedule
