@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quest_lab.cli.common import (
-    AS_USUAL,
-    BenchOptions,
     accounts,
     chip_of,
     energy,
@@ -18,6 +16,7 @@ from quest_lab.cli.common import (
     percent,
     print_table,
 )
+from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, Topology
 from quest_lab.mapping import in_chip_states, level_count

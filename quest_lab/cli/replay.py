@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,6 @@ import numpy as np
 
 from quest_lab.characterization import Characterization
 from quest_lab.cli.common import (
-    AS_USUAL,
-    BenchOptions,
     accounts,
     check_cells_kept,
     chip_of,
@@ -21,6 +20,7 @@ from quest_lab.cli.common import (
     print_table,
 )
 from quest_lab.cli.dryrun import rehearse
+from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.energy import count
 from quest_lab.errors import BadInput
 from quest_lab.mapping import Pattern, in_chip_states, level_count
@@ -47,16 +47,11 @@ class Replayed:
 
 
 def run(*, device: str, out: Path, options: BenchOptions, **given: Any) -> None:
+    once = partial(execute, device=device, options=options, **given)
     if options.dry_run:
-        rehearse(
-            device,
-            lambda **temporary: execute(
-                device=device, options=options, **{**given, **temporary, "resume": False}
-            ),
-        )
+        rehearse(device, once)
         return
-    result = execute(device=device, out=out, options=options, **given)
-    print_replay(result)
+    print_replay(once(out=out))
     print(f"replay: {out}")
 
 
@@ -93,16 +88,9 @@ def execute(
                     "steps": steps, "sample": sample, "tiles": len(placements), "objective": objective}  # fmt: skip
         so_far = _so_far(out, source, found, pattern, placements, first, objective) if resume else []
         with chip_of(
-            characterization,
-            device,
-            chip=chip,
-            out=out,
-            kind="replay",
-            overwrite=overwrite,
-            settings=settings,
-            options=options,
-            resume=resume,
-        ) as session:
+            characterization, device, chip=chip, out=out, kind="replay", overwrite=overwrite, settings=settings,
+            options=options, resume=resume,
+        ) as session:  # fmt: skip
             done = replay_tiles(
                 session, source, found, pattern, placements, first=first, steps=steps, resume=so_far,
                 objective=objective,
