@@ -20,6 +20,7 @@ from quest_lab.cli.progress import progress
 from quest_lab.errors import BadInput
 from quest_lab.protocols.call_log import load_call_log
 from quest_lab.protocols.resume import resumable
+from quest_lab.quantity import prefix_for
 from quest_lab.runfile import open_run
 from quest_lab.session import Session, bench_name, open_bench
 
@@ -174,10 +175,8 @@ def accounts(total: Callable[[str], float]) -> list[tuple[str, str]]:
 
 def energy(joule: float) -> str:
     """An energy with the prefix that fits, three digits: 3.6 pJ, 1.2 µJ."""
-    for factor, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"), (1e-15, "fJ")):
-        if abs(joule) >= factor:
-            return f"{joule / factor:.3g} {unit}"
-    return "0 J" if joule == 0 else f"{joule:.3g} J"
+    factor, unit = prefix_for(joule)
+    return f"{joule / factor:.3g} {unit}"
 
 
 def quantity(value: float, unit: str) -> str:
