@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.device import Floats
-from quest_lab.policy import Policy, WriteCost, WriteModel, cost_of, sums_by_type
+from quest_lab.policy import Policy, WriteCost, cost_of, sums_by_type
 from quest_lab.policy_kernels import after_a_write
+from quest_lab.write_model import WriteModel
 
 MOST_WRITES = 32  # later writes of a cell are taken to cost as much as this one
 _NORMAL = 1.96  # standard errors to both sides that make a 95 % interval
