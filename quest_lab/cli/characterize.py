@@ -46,6 +46,7 @@ def execute(
     settings: CharacterizeSettings | None = None,
     options: BenchOptions = AS_USUAL,
 ) -> Characterization:
+    """Measure the states, set operations and transitions of a chip. Raises BadInput, DeviceError, LimitExceeded."""
     settings = settings or CharacterizeSettings()
     with told_again(
         device, out=out, kind="characterization", title="Characterisation of a chip", cells=cells, chip=chip,

@@ -79,6 +79,7 @@ def run(
 def execute(
     *, full: Characterization, schedule: Path, out: Path | None, overwrite: bool, asked: Asked | None = None
 ) -> Energies:
+    """Rank the mapping patterns of a schedule on a chip; `out` is a run file for the results. Raises BadInput."""
     asked = asked or Asked()
     with Schedule.open(schedule) as source:
         counts, layers = count(source), [layer.name for layer in source.layers]

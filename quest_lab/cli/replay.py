@@ -73,6 +73,10 @@ def execute(
     pattern: Pattern | None = None,
     options: BenchOptions = AS_USUAL,
 ) -> Replayed:
+    """Write a schedule to the cells of the characterised chip, by default with the pattern that is cheapest for it.
+
+    Raises BadInput, DeviceError, LimitExceeded; Interrupted leaves what `resume` goes on with.
+    """
     if resume:
         check_cells_kept(device, chip, options)
     with Schedule.open(schedule) as source:

@@ -86,6 +86,10 @@ def execute(
     options: Options = PLAIN,
     chip: _Chip | None = None,
 ) -> TrainResult:
+    """Train into the folder `out`: weights, schedule, checkpoint, log. Raises BadInput; in the loop as its device does.
+
+    `chip` adds energies to the log.
+    """
     from quest_lab.train.loop import Checkpoints, train
 
     if options.resume and options.on is None:

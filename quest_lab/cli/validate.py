@@ -50,6 +50,10 @@ def execute(
     resume: bool = False,
     options: BenchOptions = AS_USUAL,
 ) -> Validation:
+    """Program weights into the characterised chip, read them back, compare accuracies on held-out images.
+
+    Raises BadInput, DeviceError, LimitExceeded; Interrupted leaves what `resume` goes on with.
+    """
     network = Network.load(weights)
     network.check_integer(str(weights))
     if dataset is not None and dataset != network.dataset:
