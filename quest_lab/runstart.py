@@ -25,6 +25,12 @@ def part_of(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
+def on_disk(path: Path) -> Path:
+    """`path`, or its name while it is being written if only that is there."""
+    part = part_of(path)
+    return part if part.exists() and not path.exists() else path
+
+
 @contextmanager
 def started(
     path: Path,
