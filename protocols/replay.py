@@ -60,8 +60,8 @@ def replay(
     if placement.weight is None and placement.weights != schedule.weights:
         raise BadInput(f"placement of {placement.weights} weights for a schedule of {schedule.weights}")
     found.index_of(placement.cells)  # every cell needs a baseline before the first pulse
-    last = schedule.steps if steps is None else min(first + steps, schedule.steps)
-    return _Replayer(session, schedule, found, pattern, placement, resume, first, tile, objective).run(last)
+    replayer = _Replayer(session, schedule, found, pattern, placement, resume, first, tile, objective)
+    return replayer.run(_end(schedule, first, steps))
 
 
 def replay_tiles(
@@ -82,17 +82,19 @@ def replay_tiles(
     """
     done = list(resume)
     if session.pulses_left is not None:
-        last = schedule.steps if steps is None else min(first + steps, schedule.steps)
-        so_far_rows = [len(one.steps["step"]) for one in done]
-        of_replay(session, schedule, found, pattern, placements, first, last, so_far_rows, objective).check(
-            session
-        )
+        last, rows = _end(schedule, first, steps), [len(one.steps["step"]) for one in done]
+        of_replay(session, schedule, found, pattern, placements, first, last, rows, objective).check(session)
     for tile, placement in enumerate(placements):
         so_far = done[tile] if tile < len(done) else None
         out = replay(session, schedule, found, pattern, placement=placement, first=first, steps=steps,
                      tile=tile, resume=so_far, objective=objective)  # fmt: skip
         done[tile : tile + 1] = [out]
     return join(done)
+
+
+def _end(schedule: Schedule, first: int, steps: int | None) -> int:
+    """The step before which a replay of so many `steps` from `first` on ends."""
+    return schedule.steps if steps is None else min(first + steps, schedule.steps)
 
 
 class _Replayer:

@@ -47,7 +47,7 @@ def journal_of(path: Path) -> Path:
 
 
 class Journal:
-    """The open journal of the run at `path`. Raises DiskFull."""
+    """The open journal of the run at `path`; its writes raise DiskFull."""
 
     def __init__(self, path: Path) -> None:
         self._run, self._path = path, journal_of(path)
