@@ -36,6 +36,7 @@ DECIMALS = 6  # of every number on the wire: a width is a whole number of micros
 MINIMUM_WIDTH_S = ARCONE.width_s.low
 GAP_S = 1e-3
 RESET_S = 2.0
+_TIMEOUT_S = 2.0  # of one exchange
 LONGEST_COMMAND = 8  # lines of command 0
 TIA, FOUR_POINT_NEGATIVE = 1, 3  # read modes; a read below 0 V needs the latter
 SNEAK_PATH: dict[WriteScheme, int] = {"V/3": 0, "V/2": 1}  # bias of unselected lines during a pulse
@@ -51,7 +52,7 @@ class Port(Protocol):
     def close(self) -> None: ...
 
 
-def open_port(address: str, *, virtual: bool = False, timeout_s: float = 2.0) -> Port:
+def open_port(address: str, *, virtual: bool = False) -> Port:
     """The serial port at `address`, a device or pyserial's `socket://host:port`, as the board wants it.
 
     `virtual`: a pseudo terminal, which knows no parity and is no hardware. Raises DeviceError if it cannot be
@@ -66,8 +67,8 @@ def open_port(address: str, *, virtual: bool = False, timeout_s: float = 2.0) ->
             BAUD,
             parity=parity,
             stopbits=serial.STOPBITS_ONE,
-            timeout=timeout_s,
-            write_timeout=timeout_s,
+            timeout=_TIMEOUT_S,
+            write_timeout=_TIMEOUT_S,
         )
         if address.startswith("socket://"):
             with borrowed_socket(port.fileno()) as line:  # a field would wait for the last one's ACK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from pymeasure.instruments import Instrument, SCPIMixin
@@ -15,34 +14,10 @@ from quest_lab.instruments.visa import Line
 
 
 class Keithley7001(SCPIMixin, Instrument):  # type: ignore[misc]  # pymeasure ships no types
-    """Represents the Keithley 7001 switch system with matrix cards: channels are (slot, row, column)."""
+    """Represents the Keithley 7001 switch system. `MatrixSwitch7001` has its words: one exchange a crosspoint."""
 
     def __init__(self, adapter: Any, name: str = "Keithley 7001 Switch System", **kwargs: Any) -> None:
         super().__init__(adapter, name, **kwargs)
-
-    closed_channels = Instrument.measurement(
-        ":ROUT:CLOS:STAT?",
-        """Get the closed channels, as a channel list (str).""",
-        cast=str,
-        separator=";",
-    )
-
-    def close_channels(self, channels: Iterable[Crosspoint]) -> None:
-        """Close these channels and leave the others as they are."""
-        self.write(f":ROUT:CLOS {channel_list(channels)}")
-
-    def open_channels(self, channels: Iterable[Crosspoint]) -> None:
-        """Open these channels."""
-        self.write(f":ROUT:OPEN {channel_list(channels)}")
-
-    def open_all_channels(self) -> None:
-        """Open every channel."""
-        self.write(":ROUT:OPEN ALL")
-
-
-def channel_list(channels: Iterable[Crosspoint]) -> str:
-    """The manual's form: `(@1!2!3,1!2!4)`."""
-    return "(@" + ",".join("!".join(map(str, channel)) for channel in channels) + ")"
 
 
 class MatrixSwitch7001:
@@ -64,7 +39,7 @@ class MatrixSwitch7001:
         if wanted == self._routed:
             return
         self._routed = None
-        where = channel_list([wanted])
+        where = f"(@{'!'.join(map(str, wanted))})"  # slot!row!column
         closed = self._line.ask_checked(f":ROUT:OPEN ALL;CLOS {where};CLOS:STAT?", f"close {where}")
         if closed.replace(" ", "") != where:
             raise DeviceError(f"7001: close {where}: {closed} is closed")

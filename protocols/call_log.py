@@ -13,10 +13,9 @@ from quest_lab.device import Cells, FieldPulse, Floats, Operation, ReadPulse
 from quest_lab.errors import BadInput
 from quest_lab.runfile import Run, open_run
 from quest_lab.runwriter import absorb_journal
-from quest_lab.schema import Kind, Op, Origin, Outcome
+from quest_lab.schema import EVENTS, Kind, Op, Origin, Outcome
 
 _Columns: TypeAlias = dict[str, NDArray[Any]]
-_EVENTS = ("applies", "energy_j"), ("reads", "resistance_ohm")  # by Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +174,9 @@ def _log(run: Run) -> CallLog:
     calls["clock_s"] = calls["clock_s"] + ahead
     unsound = run.columns("unsound_reads")
     beyond = dict(zip(unsound["read"].tolist(), unsound["resistance_ohm"].tolist(), strict=True))
-    events = [run.columns(table) for table, _ in _EVENTS]
+    events = [run.columns(table) for table, _ in EVENTS]
     cells = tuple(one["cell"].astype(np.int64) for one in events)
-    values = tuple(one[name].astype(np.float64) for one, (_, name) in zip(events, _EVENTS, strict=True))
+    values = tuple(one[name].astype(np.float64) for one, (_, name) in zip(events, EVENTS, strict=True))
     known = _answered(calls, values[Kind.READ], beyond)
     since = int(resumes["last"][-1]) if resumes["last"].size else 0
     doubt = _doubt(calls, known, since, cells[Kind.APPLY])
@@ -193,7 +192,7 @@ def _log(run: Run) -> CallLog:
 
 def _whole(run: Run, calls: _Columns) -> int:
     """Calls before the first whose events did not all come to the disk."""
-    there = np.array([run.rows(table) for table, _ in _EVENTS])
+    there = np.array([run.rows(table) for table, _ in EVENTS])
     torn = np.flatnonzero(calls["first"] + calls["count"] > there[calls["kind"]])
     return int(torn[0]) if torn.size else calls["kind"].size
 

@@ -78,30 +78,16 @@ def half_select(session: Session, cells: Cells, settings: HalfSelectSettings) ->
         cell = chosen[i : i + 1]
         reference, noise = _prepared(session, cells, erase, settings.reads)
         ohm[0, i] = reference[cell[0]]
-        _watched(
-            session,
-            cells,
-            cell,
-            (write, erase),
-            (reference, noise, settings.reads),
-            watch,
-            (0, i),
-            settings.cycles,
+        watch.survived[0, i], watch.hit[0, i] = _watched(
+            session, cells, cell, (write, erase), reference, noise, settings
         )
         _prepared(session, cells, erase, settings.reads)
         session.device.apply(write, cell)
         ohm[1, i] = reads(session, cell, settings.reads).mean()
         reference, _ = _prepared(session, cells, write, settings.reads)
         ohm[2, i] = reference[cell[0]]
-        _watched(
-            session,
-            cells,
-            cell,
-            (erase, write),
-            (reference, noise, settings.reads),
-            watch,
-            (1, i),
-            settings.cycles,
+        watch.survived[1, i], watch.hit[1, i] = _watched(
+            session, cells, cell, (erase, write), reference, noise, settings
         )
     relation = _relation(chosen, cells, columns)
     sneak = (ohm[2] - ohm[1]) / (ohm[1] - ohm[0])
@@ -138,21 +124,21 @@ def _watched(
     cells: Cells,
     cell: Cells,
     cycle: tuple[Operation, Operation],
-    known: tuple[Floats, float, int],
-    watch: _Watch,
-    at: tuple[int, int],
-    cycles: int,
-) -> None:
-    """Write one cell to and fro and note in `watch` what that does to the others."""
-    reference, noise, count = known
+    reference: Floats,
+    noise: float,
+    settings: HalfSelectSettings,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Write one cell to and fro: cycles that each of the others survived, and which of them the next one changed."""
+    survived, hit = np.zeros(cells.size, np.int64), np.zeros(cells.size, np.bool_)
     alive = np.setdiff1d(cells, cell)
-    for _ in range(cycles):
+    for _ in range(settings.cycles):
         for operation in cycle:
             session.device.apply(operation, cell)
-        gone = moved(read_cells(session, alive), reference[alive], noise, count)
-        watch.hit[at][alive[gone]] = True
+        gone = moved(read_cells(session, alive), reference[alive], noise, settings.reads)
+        hit[alive[gone]] = True
         alive = alive[~gone]
-        watch.survived[at][alive] += 1
+        survived[alive] += 1
+    return survived, hit
 
 
 def _relation(chosen: Cells, cells: Cells, columns: int) -> NDArray[np.int8]:

@@ -8,122 +8,25 @@ there it reads what the cells hold and finishes the job. What the cut-off try ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization, States
-from quest_lab.device import Floats, Scope
+from quest_lab.device import Scope
 from quest_lab.energy import activation_energy
 from quest_lab.errors import BadInput
-from quest_lab.layers import LayerInfo, reads_by_level
+from quest_lab.layers import reads_by_level
 from quest_lab.mapping import Pattern, check, level_count, to_states
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective
 from quest_lab.protocols.life import of_replay
 from quest_lab.protocols.replay_costs import Asked, expected
+from quest_lab.protocols.replayed import STEP_COLUMNS, Replay, join
 from quest_lab.schedule import Schedule, Step
 from quest_lab.session import Session
 from quest_lab.write import Programmer, Written
 from quest_lab.write_costs import MOST_WRITES, evaluate_writes
-
-STEP_COLUMNS = (
-    "tile",
-    "step",
-    "epoch",
-    "batch",
-    "writes_intended",
-    "writes_wrong",
-    "pulses",
-    "resets",
-    "predicted_energy_j",
-    "spent_energy_j",
-    "verify_energy_j",
-    "time_s",
-    "inference_gated_energy_j",
-    "inference_row_energy_j",
-    "field_energy_j",
-    "resume_energy_j",
-    "diverged",
-    "calls",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class LayerWrites:
-    """A layer after the initial load: writes, their energy with its standard error (0 if all are placed)."""
-
-    name: str
-    weights: int
-    placed: int
-    writes: float
-    write_j: float
-    write_j_error: float
-    diverged: float
-
-
-@dataclass
-class Replay:
-    """Outcome of a replay.
-
-    `weight` are the weights that were placed; `intended` and `read` their states at the end, `writes` and
-    `write_j` how often each was written and the energy of its cell after the initial load, all of shape
-    (placed,). `confusion[intended, read]` counts every write; `steps` holds the columns of the run file's table
-    `replay_steps`, the initial load as step -1; energies in joule. `expected` holds, for each of COSTS, what the policy
-    expected of the steps after the load: see `write_costs.interval`.
-    """
-
-    weight: NDArray[np.int64]
-    intended: States
-    read: States
-    writes: NDArray[np.int64]
-    write_j: Floats
-    confusion: NDArray[np.int64]
-    steps: dict[str, list[float]]
-    left_j: float = 0.0  # spent by a step that was cut off, not in a row yet
-    memory: NDArray[np.int16] | None = None  # what the writer remembers of the placed cells
-    asked: Asked | None = None
-    expected: dict[str, Floats] = field(default_factory=dict)
-    model: str = ""  # what the policy knows of the cells
-
-    @classmethod
-    def of(cls, placement: Placement, intended: States, states: int) -> Self:
-        """Nothing replayed yet."""
-        n = placement.weights
-        return cls(
-            placement.placed, intended, np.full(n, -1, np.int8), np.zeros(n, np.int64), np.zeros(n),
-            np.zeros((states, states), np.int64), {c: [] for c in STEP_COLUMNS},
-        )  # fmt: skip
-
-    def total(self, column: str) -> float:
-        """Sum of a column over the steps after the initial load."""
-        return float(sum(self.steps[column][1:]))
-
-    def by_layer(self, layers: Sequence[LayerInfo]) -> list[LayerWrites]:
-        """Writes and their energy of each layer; of a sample, estimates for the whole layer."""
-        return [self._layer(layer) for layer in layers]
-
-    def _layer(self, layer: LayerInfo) -> LayerWrites:
-        mine = (self.weight >= layer.offset) & (self.weight < layer.offset + layer.size)
-        n, size = int(mine.sum()), layer.size
-        scale = size / n if n else np.nan
-        spread = np.std(self.write_j[mine], ddof=1) if 1 < n < size else 0.0
-        return LayerWrites(
-            name=layer.name,
-            weights=size,
-            placed=n,
-            writes=scale * float(self.writes[mine].sum()),
-            write_j=scale * float(self.write_j[mine].sum()),
-            write_j_error=float(size * spread * np.sqrt((1.0 - n / size) / n)) if n else np.nan,
-            diverged=scale * float(np.count_nonzero(self.intended[mine] != self.read[mine])),
-        )
-
-    @property
-    def diverged(self) -> int:
-        """Weights whose last read state is not the schedule's."""
-        return int(np.count_nonzero(self.intended != self.read))
 
 
 def replay(
@@ -157,8 +60,8 @@ def replay(
     if placement.weight is None and placement.weights != schedule.weights:
         raise BadInput(f"placement of {placement.weights} weights for a schedule of {schedule.weights}")
     found.index_of(placement.cells)  # every cell needs a baseline before the first pulse
-    last = schedule.steps if steps is None else min(first + steps, schedule.steps)
-    return _Replayer(session, schedule, found, pattern, placement, resume, first, tile, objective).run(last)
+    replayer = _Replayer(session, schedule, found, pattern, placement, resume, first, tile, objective)
+    return replayer.run(_end(schedule, first, steps))
 
 
 def replay_tiles(
@@ -179,11 +82,8 @@ def replay_tiles(
     """
     done = list(resume)
     if session.pulses_left is not None:
-        last = schedule.steps if steps is None else min(first + steps, schedule.steps)
-        so_far_rows = [len(one.steps["step"]) for one in done]
-        of_replay(session, schedule, found, pattern, placements, first, last, so_far_rows, objective).check(
-            session
-        )
+        last, rows = _end(schedule, first, steps), [len(one.steps["step"]) for one in done]
+        of_replay(session, schedule, found, pattern, placements, first, last, rows, objective).check(session)
     for tile, placement in enumerate(placements):
         so_far = done[tile] if tile < len(done) else None
         out = replay(session, schedule, found, pattern, placement=placement, first=first, steps=steps,
@@ -192,24 +92,9 @@ def replay_tiles(
     return join(done)
 
 
-def join(tiles: Sequence[Replay]) -> Replay:
-    """One replay of all the tiles' weights: counts and energies of a step are sums over the tiles."""
-    kept = ("tile", "step", "epoch", "batch")
-    steps = {
-        name: tiles[0].steps[name]
-        if name in kept
-        else np.sum([t.steps[name] for t in tiles], axis=0).tolist()
-        for name in STEP_COLUMNS
-    }
-    weight, intended, read, writes, write_j = (
-        np.concatenate([getattr(t, name) for t in tiles])
-        for name in ("weight", "intended", "read", "writes", "write_j")
-    )
-    confusion = np.sum([t.confusion for t in tiles], axis=0)
-    out = Replay(weight, intended, read, writes, write_j, confusion, steps)
-    out.expected = {name: np.sum([t.expected[name] for t in tiles], axis=0) for name in tiles[0].expected}
-    out.model = tiles[0].model
-    return out
+def _end(schedule: Schedule, first: int, steps: int | None) -> int:
+    """The step before which a replay of so many `steps` from `first` on ends."""
+    return schedule.steps if steps is None else min(first + steps, schedule.steps)
 
 
 class _Replayer:
@@ -322,5 +207,5 @@ class _Replayer:
         for name, value in row.items():
             self._out.steps[name].append(value)
         if run is not None:
-            run.append("replay_steps", **{name: [value] for name, value in row.items()})
+            run.append("replay_steps", **row)
             run.flush()  # before the next step touches a cell

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from quest_lab.layers import LayerInfo
-from quest_lab.protocols.replay import Replay
 from quest_lab.protocols.replay_costs import COSTS
+from quest_lab.protocols.replayed import Replay
 from quest_lab.schema import Field, Result
 from quest_lab.write_costs import interval
 

@@ -14,8 +14,8 @@ from quest_lab.events import pieces, spent_j
 from quest_lab.mapping import Pattern, to_states
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective, Policy
-from quest_lab.protocols.replay import STEP_COLUMNS, Replay
 from quest_lab.protocols.replay_costs import Asked
+from quest_lab.protocols.replayed import STEP_COLUMNS, Replay
 from quest_lab.record import Run
 from quest_lab.schedule import Schedule
 from quest_lab.schema import Kind, Op

@@ -19,7 +19,7 @@ from quest_lab.characterization import Characterization, States, rare_moves
 from quest_lab.device import Applied, Cells, Device, Scope, VoltagePulse, whole_domains
 from quest_lab.errors import BadInput
 from quest_lab.estimates import Estimate, ratio_over_cells, share_over_cells, stacked
-from quest_lab.policy import next_attempt
+from quest_lab.write_model import next_attempt
 
 _LADDER = 6  # set pulses a trial may take
 CYCLE_PULSES = (

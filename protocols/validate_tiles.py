@@ -105,10 +105,10 @@ class Programmed:
         """Weights on cells whose write gave up and that never left their state."""
         return self._of_cells([tile.stuck for tile in self.tiles])
 
-    def cells_wrong(self, read_back: int = 0) -> tuple[Cells, NDArray[np.int64]]:
-        """Every cell that was written, and in how many tiles it was read in another state than its target."""
+    def cells_wrong(self) -> tuple[Cells, NDArray[np.int64]]:
+        """Every cell that was written, and in how many tiles it was first read in another state than its target."""
         cells = np.concatenate([placement.every for placement in self.programming.placements])
-        wrong = np.concatenate([tile.states[read_back] != tile.intended for tile in self.tiles])
+        wrong = np.concatenate([tile.states[0] != tile.intended for tile in self.tiles])
         unique, where = np.unique(cells, return_inverse=True)
         return unique, np.bincount(where, wrong).astype(np.int64)
 

@@ -1,9 +1,10 @@
 """The commands of `quest-lab` as functions, for scripts: the same options, results returned, nothing printed of them.
 
 `characterize`, `measure`, `energy`, `train`, `import_network`, `replay`, `validate`, `report` hand files to each other
-as the commands do; every option is a keyword. `open_run(path).result(name)` is an xarray.Dataset, `.table(name)` a
-pandas DataFrame. `open_bench` is one level below: a Session, whose device applies pulses and reads
-(quest_lab.device), and which the protocols take. Examples: the folder `examples`.
+as the commands do. Options are keywords, those of a bench together in `options` (BenchOptions), those of a protocol in
+`settings`. `open_run(path).result(name)` is an xarray.Dataset, `.table(name)` a pandas DataFrame. `open_bench` is one
+level below: a Session, whose device applies pulses and reads (quest_lab.device), and which the protocols take.
+Examples: the folder `examples`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from quest_lab.changes import changes
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.characterize import execute as characterize
-from quest_lab.cli.energy import Asked
+from quest_lab.cli.energy import RESAMPLES, Asked
 from quest_lab.cli.energy import execute as _rank
 from quest_lab.cli.import_ import Reading
 from quest_lab.cli.import_ import execute as import_network
 from quest_lab.cli.measure import execute as _measure
+from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.cli.replay import execute as replay
 from quest_lab.cli.train import execute as train
 from quest_lab.cli.validate import execute as validate
@@ -28,6 +30,7 @@ from quest_lab.network import Network
 from quest_lab.protocols.characterize import CharacterizeSettings
 from quest_lab.protocols.measurement import Measured
 from quest_lab.protocols.measurements import MEASUREMENTS
+from quest_lab.protocols.validate_plan import ValidateSettings
 from quest_lab.ranking import Ranking
 from quest_lab.runfile import open_run
 from quest_lab.schedule import Schedule
@@ -38,11 +41,13 @@ if TYPE_CHECKING:
     import pandas
 
 __all__ = [
+    "BenchOptions",
     "CharacterizeSettings",
     "Network",
     "Reading",
     "Schedule",
     "TrainConfig",
+    "ValidateSettings",
     "characterize",
     "diff",
     "energy",
@@ -65,11 +70,13 @@ def energy(
     schedule: Path,
     out: Path | None = None,
     states: tuple[int, ...] | None = None,
+    max_decoding_error: float | None = None,
+    resamples: int = RESAMPLES,
     overwrite: bool = False,
 ) -> Ranking:
     """A schedule's energy under every mapping pattern; `out` also gets it as results of a run file."""
     full = load_characterization(characterization)
-    asked = Asked(states=states)
+    asked = Asked(states, max_decoding_error, resamples)
     return _rank(full=full, schedule=schedule, out=out, overwrite=overwrite, asked=asked).ranking
 
 
@@ -83,6 +90,8 @@ def measure(
     chip: Path | None = None,
     seed: int | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    options: BenchOptions = AS_USUAL,
     **settings: Any,
 ) -> Measured:
     """One property of a chip; `settings` as `--set` names them: measure("endurance", ..., cycles=1000)."""
@@ -90,7 +99,7 @@ def measure(
         raise BadInput(f"kind={kind!r}: want one of {', '.join(MEASUREMENTS)}")
     return _measure(
         kind=kind, device=device, out=out, settings=MEASUREMENTS[kind].settings(**settings), cells=cells, sample=sample,
-        chip=chip, seed=seed, overwrite=overwrite,
+        chip=chip, seed=seed, overwrite=overwrite, resume=resume, options=options,
     )  # fmt: skip
 
 

@@ -22,8 +22,8 @@ from scipy.sparse import csr_matrix
 from quest_lab.characterization import Characterization
 from quest_lab.device import Cells, Floats, Scope
 from quest_lab.errors import BadInput
-from quest_lab.policy import WriteModel, actions_of, reset_shares, widths_s
 from quest_lab.thresholds import ThresholdLaw, decoded
+from quest_lab.write_model import WriteModel, actions_of, reset_shares, widths_s
 
 TYPES = np.linspace(
     -6.0, 6.0, 25

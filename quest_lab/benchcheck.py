@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +21,6 @@ from quest_lab.errors import DeviceError
 if TYPE_CHECKING:
     from quest_lab.instruments.assemble import Assembly
     from quest_lab.instruments.connect import Site
-    from quest_lab.instruments.visa import Library
     from quest_lab.instruments.wiretap import Heard
 
 
@@ -39,17 +37,10 @@ class Finding:
     right: bool
 
 
-def check_bench(
-    file: BenchFile,
-    *,
-    hardware: bool = False,
-    cells_file: Path | None = None,
-    heard: Heard | None = None,
-    library: Library | None = None,
-) -> list[Finding]:
+def check_bench(file: BenchFile, *, hardware: bool = False, heard: Heard | None = None) -> list[Finding]:
     """Every finding, in order. Everything is off and closed at the end, however it ends."""
     with ExitStack() as stack:
-        site = open_site(file, hardware=hardware, cells_file=cells_file, library=library)
+        site = open_site(file, hardware=hardware)
         stack.callback(site.release)
         found = list(_identities(file, site, heard))
         if all(f.right for f in found):

@@ -81,7 +81,6 @@ def open_site(
     hardware: bool = False,
     front: Front = "in process",
     cells_file: Path | None = None,
-    meter_noise: bool = True,
     library: Library | None = None,
 ) -> Site:
     """The twin of the file over a front, or, with `hardware`, its instruments, locked for this process.
@@ -95,11 +94,7 @@ def open_site(
         from quest_lab.sim.twin import twin_laboratory
 
         clock = _twins_clock(file, front)
-        return site_of(
-            file,
-            twin_laboratory(file, cells_file=cells_file, meter_noise=meter_noise, clock=clock),
-            front,
-        )
+        return site_of(file, twin_laboratory(file, cells_file=cells_file, clock=clock), front)
     if os.environ.get(NO_HARDWARE):
         raise DeviceError(f"{file.path}: no instrument opened, {NO_HARDWARE} is set")
     locks = ExitStack()
@@ -133,7 +128,6 @@ def open_file_bench(
     hardware: bool = False,
     front: Front = "in process",
     cells_file: Path | None = None,
-    meter_noise: bool = True,
     heard: Heard | None = None,
     library: Library | None = None,
     log: Path | None = None,
@@ -146,9 +140,7 @@ def open_file_bench(
     """
     if hardware and not library:
         return _open_guarded(file, heard, log)
-    site = open_site(
-        file, hardware=hardware, front=front, cells_file=cells_file, meter_noise=meter_noise, library=library
-    )
+    site = open_site(file, hardware=hardware, front=front, cells_file=cells_file, library=library)
     return control(file, replace(site, chip_id=file.bench.chip.id) if posing else site, heard)
 
 

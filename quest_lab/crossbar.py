@@ -128,14 +128,14 @@ def sensitivity(crossbar: Crossbar, ohm: Floats, cell: Crosspoint, scheme: Schem
 
 
 def separation(
-    crossbar: Crossbar, scheme: Scheme, states_ohm: Sequence[float], noise: Noise, *, seed: int = 0
+    crossbar: Crossbar, scheme: Scheme, states_ohm: Sequence[float], noise: Noise
 ) -> tuple[Separation, ...]:
     """Every pair of neighbouring states of the cell farthest from the drivers, over backgrounds of these states.
 
     Worst and median are over the extreme backgrounds and some random ones; both states see the same one.
     """
     cell = crossbar.rows - 1, crossbar.columns - 1
-    ohm = np.stack([backgrounds(crossbar, cell, states_ohm, seed=seed)] * len(states_ohm))
+    ohm = np.stack([backgrounds(crossbar, cell, states_ohm)] * len(states_ohm))
     ohm[..., cell[0], cell[1]] = np.asarray(states_ohm)[:, None]
     terminal = solve(crossbar, ohm, cell, 1.0, scheme).terminal_ohm
     sigma = terminal * terminal_noise(crossbar, ohm, cell, scheme, noise)
@@ -161,20 +161,18 @@ def terminal_noise(crossbar: Crossbar, ohm: Floats, cell: Crosspoint, scheme: Sc
     return np.hypot(noise.meter, noise.cell * np.sqrt(np.sum(share**2, axis=(-2, -1))))
 
 
-def backgrounds(
-    crossbar: Crossbar, cell: Crosspoint, states_ohm: Sequence[float], *, seed: int = 0
-) -> Floats:
+def backgrounds(crossbar: Crossbar, cell: Crosspoint, states_ohm: Sequence[float]) -> Floats:
     """The other cells' resistances, shape (B, rows, columns).
 
     Extremes: the cells of the same row, of the same column and the rest each all lowest or all highest. Then
-    arrays of states drawn at random.
+    arrays of states drawn at random, always the same.
     """
     shape = crossbar.rows, crossbar.columns
     part = np.full(shape, 2)
     part[:, cell[1]], part[cell[0]] = 1, 0
     ends = np.array([min(states_ohm), max(states_ohm)])
     bits = np.arange(8)[:, None] >> np.arange(3) & 1
-    drawn = generator(seed, "crossbar backgrounds").choice(states_ohm, (_RANDOM_BACKGROUNDS, *shape))
+    drawn = generator(0, "crossbar backgrounds").choice(states_ohm, (_RANDOM_BACKGROUNDS, *shape))
     return np.concatenate([ends[bits][:, part], drawn])
 
 

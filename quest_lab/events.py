@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from quest_lab.device import ReadPulse
 from quest_lab.runfile import Run
-from quest_lab.schema import Kind, Op, Outcome
+from quest_lab.schema import EVENTS, Kind, Op, Outcome
 
 Integers: TypeAlias = NDArray[np.int64]
 CHUNK = 1 << 20  # events in memory at a time
@@ -134,14 +134,14 @@ def _sum(a: Integers, b: Integers) -> Integers:
 
 def _chunks(run: Run, names: Names) -> Iterator[tuple[Integers, NDArray[Any]]]:
     """Cells and events (dtype EVENT) of whole calls, about CHUNK at a time, in the order of the run."""
-    there = {table: run.rows(table) for table in ("applies", "reads")}
+    there = {table: run.rows(table) for table, _ in EVENTS}
     for number, calls in _calls(run):
         count = np.where(_delivered(calls), calls["count"], 0).astype(np.int64)
         row, call = ranges(calls["first"].astype(np.int64), count), np.repeat(np.arange(count.size), count)
         cells, events = np.full(row.size, -1), np.zeros(row.size, EVENT)
         events["operation"], events["call"] = names.number(calls)[call], number + call
         events["resistance_ohm"] = np.nan
-        for kind, table in ((Kind.APPLY, "applies"), (Kind.READ, "reads")):
+        for kind, (table, _) in enumerate(EVENTS):
             mine = np.flatnonzero(
                 (calls["kind"][call] == kind) & (row < there[table])
             )  # a killed run lacks some

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.device import Cells
+from quest_lab.diskspace import disk_full
 from quest_lab.schema import Kind, Op, Origin, Outcome
 
 COUNTED = "calls", "applies", "reads"
@@ -46,27 +47,33 @@ def journal_of(path: Path) -> Path:
 
 
 class Journal:
-    """An open journal. Raises OSError."""
+    """The open journal of the run at `path`; its writes raise DiskFull."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = path.open("wb", buffering=0)
+        self._run, self._path = path, journal_of(path)
+        self._file = self._path.open("wb", buffering=0)
 
     def start(self, acknowledged: Mapping[str, int]) -> None:
         """Empty it: so many rows of each of COUNTED are on disk."""
         self._file.seek(0)
         self._file.truncate()
-        self._file.write(_HEAD.pack(*(acknowledged[name] for name in COUNTED)))
+        self._write(_HEAD.pack(*(acknowledged[name] for name in COUNTED)))
 
     def keep(self, call: Kept) -> None:
         head = _CALL.pack(call.kind, call.op, call.outcome, call.origin, call.amplitude, call.width_s, call.clock_s,
                           call.wall_time_s, len(call.cells))  # fmt: skip
         cells, values = np.asarray(call.cells, "<u4").tobytes(), np.asarray(call.values, "<f4").tobytes()
-        self._file.write(head + cells + values)
+        self._write(head + cells + values)
 
     def close(self) -> None:
         self._file.close()
-        self.path.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise disk_full(self._run, error) from error
 
 
 def read_journal(path: Path) -> tuple[dict[str, int], list[Kept]]:

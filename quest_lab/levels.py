@@ -66,7 +66,7 @@ def stays(tracks: Floats, noise: Floats) -> NDArray[np.int64]:
     return np.cumsum(cut[:-1], axis=0) - 1
 
 
-def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS, per_cell: float = 1.0) -> Floats:
+def find_levels(observations: Floats, floor: float, per_cell: float = 1.0) -> Floats:
     """Centres of the mixture of normals that explains the observations best (BIC), ascending, shape (S,).
 
     `floor` is the smallest standard deviation that a level can have (the read noise). Centres that no single
@@ -77,7 +77,7 @@ def find_levels(observations: Floats, floor: float, most: int = _MAX_LEVELS, per
     x = x[:: -(-x.size // _MOST_OBSERVATIONS)]
     best_bic, best = np.inf, np.array([x.mean()])
     last_fit: list[Floats] = []
-    for n in range(1, min(most, x.size // 5) + 1):
+    for n in range(1, min(_MAX_LEVELS, x.size // 5) + 1):
         if x.size > _FEW and n > best.size + _PATIENCE:
             break
         starts = (_by_gaps(x, n), np.linspace(x[0], x[-1], n), _split(*last_fit)) if n > 1 else (best,)

@@ -11,7 +11,8 @@ from scipy.special import stdtrit
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Floats, Scope
-from quest_lab.policy import WriteCost, WriteModel, evaluate, solve
+from quest_lab.policy import WriteCost, evaluate, solve
+from quest_lab.write_model import WriteModel
 
 SCOPES = (Scope.CELL, Scope.ARRAY)  # in the order of every array's axis `scope`
 _COVERAGE = 0.95

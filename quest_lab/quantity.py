@@ -1,4 +1,4 @@
-"""Quantities as people write them, "50 ns" or "0.1 T", into SI floats: units exist at this edge only."""
+"""Quantities as people write them, "50 ns" or "0.1 T", into SI floats, and the prefix to show them with."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
 _NUMBER_AND_UNIT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d\s.+-].*)")
 
 
@@ -33,6 +37,17 @@ def si(text: object, unit: str) -> float:
     if match is None:
         raise ValueError(f"is no number with a unit; {want}")
     return _converted(float(match[1]), match[2], unit, want)
+
+
+def prefix_for(values: ArrayLike, unit: str = "J") -> tuple[float, str]:
+    """One factor and unit for a whole axis: the prefix that fits its largest finite value."""
+    finite = np.abs(np.asarray(values, np.float64))
+    finite = finite[np.isfinite(finite)]
+    largest = float(finite.max()) if finite.size else 0.0
+    for factor, prefix in _PREFIXES:
+        if largest >= factor:
+            return factor, prefix + unit
+    return (1.0, unit) if largest == 0.0 else (_PREFIXES[-1][0], _PREFIXES[-1][1] + unit)
 
 
 def _is_number(text: str) -> bool:

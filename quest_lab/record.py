@@ -31,8 +31,9 @@ from quest_lab.device import (
 from quest_lab.diskspace import DiskFull
 from quest_lab.errors import BadInput, DeviceError
 from quest_lab.runfile import Run, open_run
-from quest_lab.runwriter import RunWriter, part_of
-from quest_lab.schema import Kind, Op, Origin, Outcome
+from quest_lab.runstart import part_of
+from quest_lab.runwriter import RunWriter
+from quest_lab.schema import EVENTS, Kind, Op, Origin, Outcome
 
 __all__ = ["DiskFull", "Recorded", "Run", "RunWriter", "open_run", "part_of"]
 
@@ -71,10 +72,11 @@ class Recorded:
 
     def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
         """As the device; a failure is booked as what was delivered, is ambiguous, was not reached."""
-        is_field = isinstance(operation, FieldPulse)
-        amplitude = operation.field_t if isinstance(operation, FieldPulse) else operation.amplitude_v
-        op = Op.FIELD if is_field else Op.VOLTAGE
-        read_op = Op.FIELD if isinstance(operation, FieldPulse) and operation.read_on_top else Op.NONE
+        if isinstance(operation, FieldPulse):
+            op, amplitude = Op.FIELD, operation.field_t
+            read_op = Op.FIELD if operation.read_on_top else Op.NONE
+        else:
+            op, amplitude, read_op = Op.VOLTAGE, operation.amplitude_v, Op.NONE
         call = _Call(Kind.APPLY, op, amplitude, operation.width_s, self._clock.now(), cells, read_op)
         applied = self._booked(call, lambda: self._device.apply(operation, cells, then_read=then_read))
         origin = Origin.MEASURED if applied.origin is EnergyOrigin.MEASURED else Origin.COMPUTED
@@ -112,7 +114,7 @@ class Recorded:
 
     def _intend(self, call: _Call) -> None:
         call.cells = as_cells(call.cells, self.capabilities.cells)
-        call.first = self._run.rows("applies" if call.kind is Kind.APPLY else "reads")
+        call.first = self._run.rows(EVENTS[call.kind][0])
         unknown = np.full(len(call.cells), np.nan)
         call.row = self._book(call, Outcome.INTENT, Origin.NONE, unknown)
 
@@ -120,7 +122,7 @@ class Recorded:
         if call.row < 0:
             self._book(call, Outcome.DONE, origin, values)
             return
-        self._run.update(*_values_of(call.kind), call.first, values)
+        self._run.update(*EVENTS[call.kind], call.first, values)
         self._run.update("calls", "origin", call.row, origin)
         self._run.update("calls", "outcome", call.row, Outcome.DONE)
 
@@ -158,9 +160,9 @@ class Recorded:
         outcomes = _outcomes(call, error)
         order = np.argsort(outcomes, kind="stable")
         partial = error.partial if isinstance(error, DeviceError) else None
-        self._run.update(_values_of(call.kind)[0], "cell", call.first, call.cells[order])
+        self._run.update(EVENTS[call.kind][0], "cell", call.first, call.cells[order])
         if call.kind is Kind.READ and partial is not None:
-            self._run.update(*_values_of(call.kind), call.first, partial.resistance_ohm)
+            self._run.update(*EVENTS[call.kind], call.first, partial.resistance_ohm)
         self._split(call, outcomes[order])
         if call.kind is Kind.APPLY and partial is not None:
             self._book_reading(partial, call.read_op)
@@ -184,10 +186,6 @@ class Recorded:
                 wall_time_s=self._run.wall_time_s(),
                 clock_s=call.clock_s,
             )
-
-
-def _values_of(kind: Kind) -> tuple[str, str]:
-    return ("applies", "energy_j") if kind is Kind.APPLY else ("reads", "resistance_ohm")
 
 
 def _outcomes(call: _Call, error: BaseException) -> NDArray[np.uint8]:

@@ -16,7 +16,8 @@ import numpy as np
 from quest_lab.device import Cells, Device
 from quest_lab.errors import BadInput
 from quest_lab.runfile import Run, open_run
-from quest_lab.runwriter import RunWriter, part_of
+from quest_lab.runstart import part_of
+from quest_lab.runwriter import RunWriter
 from quest_lab.schema import Kind, Op, Outcome
 
 _IN_DOUBT = (Outcome.INTENT, Outcome.AMBIGUOUS)

@@ -72,6 +72,13 @@ _VISA = Table(
     ),
     chunk=256,
 )
+_WRONG = Column("writes_wrong", "i8", "", "writes whose state read back differs from the intended one")
+_PULSES = Column("pulses", "i8", "", "voltage pulses given")
+_RESETS = Column(
+    "resets", "i8", "", "resets given: of single cells, or of whole domains where the scope is array"
+)
+_SPENT_J = Column("spent_energy_j", "f8", "J", "write energy spent: pulses and resets of single cells")
+_FIELD_J = Column("field_energy_j", "f8", "J", "energy of reset fields")
 _REPLAY = Table(
     "replay_steps",
     "One row per step of a replayed schedule; the energy accounts are never mixed.",
@@ -81,23 +88,21 @@ _REPLAY = Table(
         Column("epoch", "i4", "", "training epoch of the step"),
         Column("batch", "i4", "", "batch within the epoch"),
         Column("writes_intended", "i8", "", "weights the schedule changes in this step"),
-        Column("writes_wrong", "i8", "", "writes whose state read back differs from the intended one"),
-        Column("pulses", "i8", "", "voltage pulses given"),
-        Column(
-            "resets", "i8", "", "resets given: of single cells, or of whole domains where the scope is array"
-        ),
+        _WRONG,
+        _PULSES,
+        _RESETS,
         Column(
             "predicted_energy_j",
             "f8",
             "J",
             "write energy the policy predicts, without a domain's reset field",
         ),
-        Column("spent_energy_j", "f8", "J", "write energy spent: pulses and resets of single cells"),
+        _SPENT_J,
         Column("verify_energy_j", "f8", "J", "energy of verify reads"),
         Column("time_s", "f8", "s", "pulses and verify reads of the step, one after the other"),
         Column("inference_gated_energy_j", "f8", "J", "inference reads, weight-0 cells not read"),
         Column("inference_row_energy_j", "f8", "J", "inference reads, the whole row biased"),
-        Column("field_energy_j", "f8", "J", "energy of reset fields"),
+        _FIELD_J,
         Column("resume_energy_j", "f8", "J", "spent in vain before: by a try at this step that was cut off"),
         Column("diverged", "i8", "", "weights whose last read state is not the schedule's, after the step"),
         Column("calls", "i8", "", "rows of `calls` after the step"),
@@ -143,10 +148,8 @@ _TILES = Table(
         Column(
             "truly_wrong", "i8", "", "cells not in their target by the simulator's true states; -1: not known"
         ),
-        Column("pulses", "i8", "", "voltage pulses given"),
-        Column(
-            "resets", "i8", "", "resets given: of single cells, or of whole domains where the scope is array"
-        ),
+        _PULSES,
+        _RESETS,
         Column("write_energy_j", "f8", "J", "pulses and resets of single cells"),
         Column("verify_energy_j", "f8", "J", "verify reads and read-backs"),
         Column("field_energy_j", "f8", "J", "reset fields"),
@@ -161,16 +164,14 @@ _LOOP = Table(
     (
         Column("step", "i8", "", "optimizer steps done before the write; 0: the initial load"),
         Column("writes_intended", "i8", "", "weights that were asked to change, or all"),
-        Column("writes_wrong", "i8", "", "writes whose state read back differs from the intended one"),
-        Column("pulses", "i8", "", "voltage pulses given"),
-        Column(
-            "resets", "i8", "", "resets given: of single cells, or of whole domains where the scope is array"
-        ),
-        Column("spent_energy_j", "f8", "J", "write energy spent: pulses and resets of single cells"),
+        _WRONG,
+        _PULSES,
+        _RESETS,
+        _SPENT_J,
         Column(
             "verify_energy_j", "f8", "J", "energy of verify reads, and once an epoch of a read of all cells"
         ),
-        Column("field_energy_j", "f8", "J", "energy of reset fields"),
+        _FIELD_J,
         Column("resume_energy_j", "f8", "J", "spent before by a write that was cut off"),
         Column("diverged", "i8", "", "weights whose cell, as last read, does not hold what was asked for"),
         Column("calls", "i8", "", "rows of `calls` after the write"),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quest_lab import nexus, schema
 from quest_lab.errors import BadInput
 from quest_lab.run_tables import TABLES
-from quest_lab.runwriter import part_of
+from quest_lab.runstart import on_disk
 from quest_lab.schema import Column, Status, Table
 from quest_lab.tables import whole_rows
 
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 def open_run(path: Path | str, kind: str | None = None) -> Run:
     """Open a run file, finished or not; if only `path`.part is there, that. Raises BadInput, also of another `kind`."""
-    path = Path(path)
-    if not path.exists() and part_of(path).exists():
-        path = part_of(path)
+    path = on_disk(Path(path))
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
     try:

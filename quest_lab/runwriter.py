@@ -7,11 +7,9 @@ it is closed. Results go into a group of their own, so that a kill while one is 
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,22 +18,17 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quest_lab import nexus, provenance, schema
+from quest_lab import nexus, provenance
 from quest_lab.device import Cells
-from quest_lab.diskspace import Room, check_free, disk_full
+from quest_lab.diskspace import Room, disk_full
 from quest_lab.errors import BadInput, Interrupted, QuestLabError
 from quest_lab.journal import Journal, Kept, journal_of, read_journal
 from quest_lab.run_tables import TABLES
-from quest_lab.schema import Kind, Op, Origin, Outcome, Result, Status
+from quest_lab.runstart import part_of, reopened, started
+from quest_lab.schema import EVENTS, Kind, Op, Origin, Outcome, Result, Status
 from quest_lab.tables import TableWriter, encoded, pieces, whole_rows
 
 FLUSH_EVERY_S = 0.25
-_EVENT_VALUES = ("energy_j", "resistance_ohm")  # by Kind
-
-
-def part_of(path: Path) -> Path:
-    """The name of a run file while it is being written."""
-    return path.with_name(path.name + ".part")
 
 
 class RunWriter:
@@ -66,7 +59,7 @@ class RunWriter:
         self._tables = {t.name: TableWriter(entry, t, self._room.writing, rows[t.name]) for t in wanted}
         self._journal: Journal | None = None
         self._calls = self._tables["calls"]
-        self._events = (self._tables["applies"], self._tables["reads"])  # by Kind
+        self._events = tuple(self._tables[table] for table, _ in EVENTS)  # by Kind
 
     @classmethod
     def create(
@@ -88,25 +81,9 @@ class RunWriter:
         since 1970, `monotonic` paces the flushes. Raises BadInput, DiskFull.
         """
         path = Path(path)
-        _refuse_existing(path, overwrite)
-        check_free(path, 0)
-        texts = {
-            "title": title or kind,
-            "kind": kind,
-            "start_time": provenance.utc_now(),
-            "settings": provenance.settings_json(settings),
-        }
-        file = None
-        try:
-            file = h5py.File(part_of(path), "x")
-            _write_head(file, texts, seed, origin or {})
+        with started(path, kind, title, seed, settings, origin or {}, overwrite=overwrite) as file:
             writer = cls(path, file, kind, wall, monotonic)
             writer.flush()
-        except OSError as error:
-            if file is not None:
-                with suppress(OSError, RuntimeError):
-                    file.close()
-            raise disk_full(path, error) from error
         return writer
 
     @classmethod
@@ -126,24 +103,14 @@ class RunWriter:
         """
         path = Path(path)
         absorb_journal(path)
-        if path.exists() and not part_of(path).exists():
-            _check_same(path, kind, seed, settings)
-            path.replace(part_of(path))
-        _check_same(part_of(path), kind, seed, settings)
-        check_free(path, 0)
-        file = h5py.File(part_of(path), "r+")
-        file["entry/status"][()] = Status.RUNNING.value.encode()
-        for result in list(file["entry/results"]):  # of an end that was not reached
-            del file["entry/results"][result]
-        file["entry/results"].attrs["default"] = ""
-        writer = cls(path, file, kind, wall, monotonic)
+        writer = cls(path, reopened(path, kind, seed, settings), kind, wall, monotonic)
         writer.mark("resumed", provenance.utc_now())
         return writer
 
     def keep_each_call(self) -> None:
         """From now on a kill loses no call, acknowledged or not: they are in a journal until they are."""
         self.flush()
-        self._journal = Journal(journal_of(self.path))
+        self._journal = Journal(self.path)
         self._journal.start(self.acknowledged)
 
     def intend(
@@ -152,9 +119,7 @@ class RunWriter:
         """Leave in the journal, if there is one, what is about to be done."""
         if self._journal is not None:
             what, unknown = (kind, op, Outcome.INTENT, Origin.NONE), np.full(len(cells), np.nan)
-            self._keep(
-                self._journal, Kept(*what, amplitude, width_s, clock_s, self.wall_time_s(), cells, unknown)
-            )
+            self._journal.keep(Kept(*what, amplitude, width_s, clock_s, self.wall_time_s(), cells, unknown))
 
     def call(
         self,
@@ -175,13 +140,13 @@ class RunWriter:
         if count == 1:
             events.row(cells.item(), values.item())
         else:
-            events.extend({"cell": cells, _EVENT_VALUES[kind]: values}, count)
+            events.extend({"cell": cells, EVENTS[kind][1]: values}, count)
         now = self._monotonic()
         wall_time_s = now + self._wall_ahead
         self._calls.row(kind, op, outcome, origin, amplitude, width_s, count, first, wall_time_s, clock_s)
         if self._journal is not None:
             what = kind, op, outcome, origin
-            self._keep(self._journal, Kept(*what, amplitude, width_s, clock_s, wall_time_s, cells, values))
+            self._journal.keep(Kept(*what, amplitude, width_s, clock_s, wall_time_s, cells, values))
         if now > self._flush_at:
             self.flush()
         return row
@@ -189,9 +154,10 @@ class RunWriter:
     def append(self, table: str, **columns: ArrayLike) -> None:
         """Append rows to `table`: arrays of one length, single values stand for all rows."""
         writer = self._table(table)
-        wanted = {column.name for column in writer.table.columns}
-        if wanted != set(columns):
-            raise BadInput(f"table {table!r}: want columns {sorted(wanted)}, got {sorted(columns)}")
+        if set(writer.table.names) != set(columns):
+            raise BadInput(
+                f"table {table!r}: want columns {sorted(writer.table.names)}, got {sorted(columns)}"
+            )
         lengths = {np.size(values) for values in columns.values() if np.ndim(values)} or {1}
         if len(lengths) > 1:
             raise BadInput(f"table {table!r}: columns of different lengths {sorted(lengths)}")
@@ -302,12 +268,6 @@ class RunWriter:
             problem = problem or disk_full(self.path, error)
         return problem
 
-    def _keep(self, journal: Journal, call: Kept) -> None:
-        try:
-            journal.keep(call)
-        except OSError as error:
-            raise disk_full(self.path, error) from error
-
     def _text_rows(self, table: str, text: str, **names: str) -> None:
         writer = self._table(table)
         spill = writer.table.spill
@@ -345,63 +305,3 @@ def _status_of(error: BaseException | None) -> Status:
     if error is None:
         return Status.COMPLETE
     return Status.ABORTED if isinstance(error, Interrupted | KeyboardInterrupt) else Status.FAILED
-
-
-def _write_head(file: h5py.File, texts: Mapping[str, str], seed: int, origin: Mapping[str, str]) -> None:
-    file.attrs.update({"NX_class": "NXroot", "default": "entry", "creator": "quest-lab"})
-    file.attrs.update({"quest_lab_format": schema.FORMAT, "quest_lab_format_version": schema.FORMAT_VERSION})
-    entry = nexus.make_group(file, "entry", "NXentry", default="results")
-    nexus.write_texts(entry, texts)
-    entry["seed"] = seed
-    for name, value in (("status", Status.RUNNING.value), ("end_time", "")):  # fixed width: changed in place
-        entry.create_dataset(name, data=value.encode(), dtype=h5py.string_dtype("utf-8", 32))
-    nexus.write_texts(
-        nexus.make_group(entry, "provenance", "NXcollection"), {**provenance.collect(), **origin}
-    )
-    nexus.make_group(entry, "results", "NXcollection", default="")
-
-
-def _check_same(path: Path, kind: str, seed: int, settings: Mapping[str, Any]) -> None:
-    """Raise BadInput unless `path` is an unfinished run of this kind, seed and settings."""
-    if not path.is_file():
-        raise BadInput(f"{path}: nothing to resume: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("quest_lab_format_version") != schema.FORMAT_VERSION:
-                raise BadInput(f"{path}: no run file of format version {schema.FORMAT_VERSION}")
-            texts = nexus.read_texts(file["entry"])
-            was = {
-                "kind": texts["kind"],
-                "seed": int(file["entry/seed"][()]),
-                **json.loads(texts["settings"]),
-            }
-    except BlockingIOError as error:
-        raise BadInput(f"{path}: another process is writing it") from error
-    except (OSError, KeyError) as error:
-        raise BadInput(f"{path}: cannot be resumed: {error}") from error
-    if texts["status"] == Status.COMPLETE:
-        raise BadInput(f"{path}: is complete: nothing to resume")
-    now = {"kind": kind, "seed": seed, **json.loads(provenance.settings_json(settings))}
-    for name in {**was, **now}:
-        if was.get(name) != now.get(name):
-            raise BadInput(f"{path}: was begun with {name}={was.get(name)!r}, not {now.get(name)!r}")
-
-
-def _refuse_existing(path: Path, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise BadInput(f"{path}: there is no folder {path.parent}")
-    part = part_of(path)
-    if path.exists() and not overwrite:
-        raise BadInput(f"{path}: exists already: give another name, or --overwrite")
-    if not part.exists():
-        return
-    if not overwrite:
-        raise BadInput(f"{part}: exists already, left by a run that was cut off: move it, or --overwrite")
-    try:
-        h5py.File(part, "r").close()
-    except BlockingIOError as error:
-        raise BadInput(f"{part}: another process is writing it") from error
-    except OSError:
-        pass  # not a readable file: nothing to lose
-    part.unlink()
-    journal_of(path).unlink(missing_ok=True)

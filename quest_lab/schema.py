@@ -39,6 +39,9 @@ class Kind(IntEnum):
     READ = 1
 
 
+EVENTS = ("applies", "energy_j"), ("reads", "resistance_ohm")  # table and values of the events, by Kind
+
+
 class Op(IntEnum):
     """What was applied."""
 
@@ -108,6 +111,11 @@ class Table:
     def dtype(self) -> np.dtype[np.void]:
         """A packed row."""
         return np.dtype([(column.name, column.dtype) for column in self.columns])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns, in order."""
+        return tuple(column.name for column in self.columns)
 
     @property
     def spill(self) -> Column | None:

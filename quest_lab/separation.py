@@ -69,15 +69,15 @@ def separate(fitted: Mixture, read: Estimate, landings: Floats, cells: int) -> S
     return Separation(mean, std, pairs, largest_set(pairs.value), landings)
 
 
-def largest_set(error: Floats, bound: float = BOUND) -> NDArray[np.int64]:
-    """Longest ascending chain from level 0 whose neighbours are told apart; of equal ones that with the least
+def largest_set(error: Floats) -> NDArray[np.int64]:
+    """Longest ascending chain from level 0 whose neighbours are told apart (BOUND); of equal ones that with the least
     largest error. Levels that are no neighbours in it are then told apart all the more."""
     n = error.shape[0]
     length, worst, before = np.zeros(n, int), np.zeros(n), np.full(n, -1)
     length[0] = 1
     for j in range(1, n):
         for i in range(j):
-            if not length[i] or error[i, j] > bound:
+            if not length[i] or error[i, j] > BOUND:
                 continue
             rank = (length[i] + 1, -max(worst[i], error[i, j]))
             if rank > (length[j], -worst[j]):

@@ -163,7 +163,6 @@ def open_bench(
             if each_call and device.capabilities.simulated:
                 run.keep_each_call()
             device = Recorded(device, run, clock)
-        if run is not None:
             read_in_doubt(device, run, left)
         truth = getattr(bare, "true_states", None)
         yield Session(device, clock, stop, progress, seed, run, truth, pulses_left, energy_left_j)

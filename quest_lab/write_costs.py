@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.device import Floats
-from quest_lab.policy import Policy, WriteCost, WriteModel, cost_of, sums_by_type
+from quest_lab.policy import Policy, WriteCost, cost_of, sums_by_type
 from quest_lab.policy_kernels import after_a_write
+from quest_lab.write_model import WriteModel
 
 MOST_WRITES = 32  # later writes of a cell are taken to cost as much as this one
 _STRAY = 1e-3  # a state with fewer of the cells holds those that failed

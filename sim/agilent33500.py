@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from math import inf
-
 from quest_lab.sim.agilent33500_channel import MINIMUM_WIDTH_S, Channel
 from quest_lab.sim.channel_commands import ChannelCommands
-from quest_lab.sim.scpi import Call, Command, Scpi
-from quest_lab.sim.scpi_arguments import ScpiError, boolean, flag, keyword, number, scientific
+from quest_lab.sim.scpi import Command, Scpi
+from quest_lab.sim.scpi_arguments import boolean, flag, keyword, number, scientific
 from quest_lab.sim.world import World
 
 IDENTITY = "Agilent Technologies,33522A,MY50000001,2.03-1.19-2.00-52-00"
@@ -20,46 +18,20 @@ class Agilent33500:
     def __init__(self, world: World) -> None:
         self.channels: dict[int, Channel] = {}
         self._on = ChannelCommands(self.channels)
-        self.scpi = Scpi(IDENTITY, self._commands(), reset=self.reset, no_error="+0")
+        self.scpi = Scpi(IDENTITY, self._commands(), reset=self._on.reset, no_error="+0")
         self.channels.update({1: Channel(self.scpi, world), 2: Channel(self.scpi, None)})
-
-    def reset(self) -> None:
-        for channel in self.channels.values():
-            channel.reset()
-
-    def _trigger(self, _: Call) -> None:
-        fired = [channel.trigger() for channel in self.channels.values()]
-        if not any(fired):
-            raise ScpiError(-211)
 
     def _commands(self) -> list[Command]:
         return [
-            *self._levels(),
+            *self._on.levels("[SOURce#:]VOLTage", ":LIMit", ":LIMit[:STATe]"),
             *self._pulse(),
-            *self._output(),
+            *self._on.outputs(1.0, 1e4),
+            self._on.stored("OUTPut:TRIGger[:STATe]", "trigger_out", boolean, flag),
             *self._burst(),
-            Command("*TRG", write=self._trigger),
+            Command("*TRG", write=self._on.trigger),
             Command("SYSTem:BEEPer[:IMMediate]", write=lambda _: None),
             Command("DISPlay:TEXT", write=lambda _: None),
             Command("DISPlay:TEXT:CLEar", write=lambda _: None),
-        ]
-
-    def _levels(self) -> list[Command]:
-        top = "[SOURce#:]VOLTage"
-        level = top + "[:LEVel][:IMMediate]"
-        return [
-            self._on.shown(level + ":HIGH", "high", lambda c, v: c.set_level("high", v)),
-            self._on.shown(level + ":LOW", "low", lambda c, v: c.set_level("low", v)),
-            self._on.shown(
-                level + ":OFFSet", "offset", lambda c, v: c.set_amplitude(c.shown("amplitude"), v)
-            ),
-            self._on.shown(
-                level + "[:AMPLitude]", "amplitude", lambda c, v: c.set_amplitude(v, c.shown("offset"))
-            ),
-            self._on.shown(top + ":LIMit:HIGH", "limit_high", lambda c, v: c.set_limit("limit_high", v)),
-            self._on.shown(top + ":LIMit:LOW", "limit_low", lambda c, v: c.set_limit("limit_low", v)),
-            self._on.stored(top + ":LIMit[:STATe]", "limits", boolean, flag),
-            self._on.stored(top + ":UNIT", "unit", lambda a: keyword(a, "VPP", "VRMS", "DBM"), str),
         ]
 
     def _pulse(self) -> list[Command]:
@@ -83,21 +55,6 @@ class Agilent33500:
             self._on.number(top + ":SQUare:DCYCle", "square_duty", 0.01, 99.99),
             self._on.number(top + ":RAMP:SYMMetry", "ramp_symmetry", 0.0, 100.0),
             self._on.number("[SOURce#:]PHASe", "phase", -360.0, 360.0),
-        ]
-
-    def _output(self) -> list[Command]:
-        def load(text: str) -> float:
-            return inf if text.upper() in ("INF", "INFINITY") else number(text, 1.0, 1e4, unit="OHM")
-
-        return [
-            self._on.stored("OUTPut#[:STATe]", "output", boolean, flag),
-            self._on.stored("OUTPut#:POLarity", "polarity", lambda a: keyword(a, "NORMal", "INVerted"), str),
-            self._on.command(
-                "OUTPut#:LOAD",
-                lambda c, a: c.set_load(load(a)),
-                lambda c: scientific(min(c.values["load"], 9.9e37)),
-            ),
-            self._on.stored("OUTPut:TRIGger[:STATe]", "trigger_out", boolean, flag),
         ]
 
     def _burst(self) -> list[Command]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any
 
-from quest_lab.sim.scpi import Call, Command, Scpi, setting
+from quest_lab.sim.scpi import Call, Command, Scpi, number_setting, setting
 from quest_lab.sim.scpi_arguments import ScpiError, boolean, flag, keyword, number, scientific
 from quest_lab.sim.world import World
 
@@ -129,9 +129,11 @@ class Keithley2400:
                 self._set_volts,
                 lambda _: scientific(self.values["volts"]),
             ),
-            self._number(top + ":VOLTage:RANGe", "volts_range", -210.0, 210.0, off="volts_auto"),
+            number_setting(
+                self.values, top + ":VOLTage:RANGe", "volts_range", -210.0, 210.0, off="volts_auto"
+            ),
             setting(self.values, top + ":VOLTage:RANGe:AUTO", "volts_auto", boolean, flag),
-            self._number(top + ":DELay", "delay", 0.0, 999.9999, off="delay_auto"),
+            number_setting(self.values, top + ":DELay", "delay", 0.0, 999.9999, off="delay_auto"),
             setting(self.values, top + ":DELay:AUTO", "delay_auto", boolean, flag),
             setting(self.values, top + ":CLEar:AUTO", "clear_auto", boolean, flag),
             Command(top + ":CLEar[:IMMediate]", write=lambda _: self._off()),
@@ -140,7 +142,7 @@ class Keithley2400:
     def _sense(self) -> list[Command]:
         top = "SENSe#"
         nplc = [
-            self._number(f"{top}:{f}:NPLCycles", "nplc", 0.01, 10.0)
+            number_setting(self.values, f"{top}:{f}:NPLCycles", "nplc", 0.01, 10.0)
             for f in ("CURRent[:DC]", "VOLTage[:DC]", "RESistance")
         ]
         return [
@@ -153,7 +155,7 @@ class Keithley2400:
                 lambda _: scientific(self.values["range"]),
             ),
             setting(self.values, top + ":CURRent[:DC]:RANGe:AUTO", "auto", boolean, flag),
-            self._number(top + ":CURRent[:DC]:PROTection[:LEVel]", "limit", -1.05, 1.05),
+            number_setting(self.values, top + ":CURRent[:DC]:PROTection[:LEVel]", "limit", -1.05, 1.05),
             setting(
                 self.values,
                 top + ":RESistance:MODE",
@@ -162,7 +164,7 @@ class Keithley2400:
                 str,
             ),
             setting(self.values, top + ":AVERage[:STATe]", "average", boolean, flag),
-            self._number(top + ":AVERage:COUNt", "average_count", 1, 100),
+            number_setting(self.values, top + ":AVERage:COUNt", "average_count", 1, 100),
             setting(
                 self.values,
                 top + ":AVERage:TCONtrol",
@@ -192,16 +194,6 @@ class Keithley2400:
             Command("SYSTem:BEEPer[:IMMediate]", write=lambda _: None),
             Command("*OPT", query=lambda _: "0"),
         ]
-
-    def _number(self, header: str, key: str, low: float, high: float, *, off: str = "") -> Command:
-        """A stored number; setting it turns the automatic choice `off` off."""
-
-        def write(call: Call) -> None:
-            self.values[key] = number(call.one(), low, high)
-            if off:
-                self.values[off] = False
-
-        return Command(header, write, lambda _: scientific(self.values[key]))
 
     def _set_output(self, call: Call) -> None:
         self.values["output"] = boolean(call.one())

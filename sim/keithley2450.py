@@ -17,7 +17,7 @@ from typing import Any
 from quest_lab.fixture import SignalPath
 from quest_lab.sim.keithley2450_settings import integer, remembered
 from quest_lab.sim.keithley2450_trigger import Block, TriggerModel
-from quest_lab.sim.scpi import Call, Command, Scpi, setting
+from quest_lab.sim.scpi import Call, Command, Scpi, number_setting, setting
 from quest_lab.sim.scpi_arguments import ScpiError, boolean, flag, keyword, number, scientific
 from quest_lab.sim.world import World
 
@@ -214,7 +214,7 @@ class Keithley2450:
             ),
             Command(top + ":PROTection[:LEVel]:TRIPped", query=lambda _: flag(self.sourced_v != v["volts"])),
             setting(v, top + ":READ:BACK", "readback", boolean, flag),
-            self._number(top + ":DELay", "delay", 0.0, 1e4, off="delay_auto"),
+            number_setting(self.values, top + ":DELay", "delay", 0.0, 1e4, off="delay_auto"),
             setting(v, top + ":DELay:AUTO", "delay_auto", boolean, flag),
         ]
 
@@ -225,7 +225,7 @@ class Keithley2450:
             Command("[SENSe#:]FUNCtion[:ON]", self._set_function, lambda _: f'"{v["function"]}:DC"'),
             Command(top + ":RANGe[:UPPer]", self._set_range, lambda _: scientific(v["range"])),
             setting(v, top + ":RANGe:AUTO", "auto", boolean, flag),
-            self._number(top + ":NPLCycles", "nplc", 0.01, 10.0),
+            number_setting(self.values, top + ":NPLCycles", "nplc", 0.01, 10.0),
             setting(v, top + ":RSENse", "four_wire", boolean, flag),
             setting(v, top + ":AZERo[:STATe]", "autozero", boolean, flag),
             setting(v, top + ":AVERage[:STATe]", "average", boolean, flag),
@@ -248,16 +248,6 @@ class Keithley2450:
             Command("SYSTem:BEEPer[:IMMediate]", write=lambda _: None),
             Command("STATus:PRESet", write=lambda _: None),
         ]
-
-    def _number(self, header: str, key: str, low: float, high: float, *, off: str = "") -> Command:
-        """A stored number; setting it turns the automatic choice `off` off."""
-
-        def write(call: Call) -> None:
-            self.values[key] = number(call.one(), low, high)
-            if off:
-                self.values[off] = False
-
-        return Command(header, write, lambda _: scientific(self.values[key]))
 
     def _set_output(self, call: Call) -> None:
         self.values["output"] = boolean(call.one())

@@ -8,8 +8,6 @@ limit with -222 too and a limit beyond a level with -221 (both assumed). Arbitra
 
 from __future__ import annotations
 
-from math import inf
-
 from quest_lab.sim.agilent33500_channel import Channel
 from quest_lab.sim.channel_commands import ChannelCommands
 from quest_lab.sim.scpi import Call, Command, Scpi
@@ -103,17 +101,8 @@ class Keysight81160A:
     def __init__(self, world: World) -> None:
         self.channels: dict[int, PulseChannel] = {}
         self._on = ChannelCommands(self.channels)
-        self.scpi = Scpi(IDENTITY, self._commands(), reset=self.reset, no_error="+0")
+        self.scpi = Scpi(IDENTITY, self._commands(), reset=self._on.reset, no_error="+0")
         self.channels.update({1: PulseChannel(self.scpi, world), 2: PulseChannel(self.scpi, None)})
-
-    def reset(self) -> None:
-        for channel in self.channels.values():
-            channel.reset()
-
-    def _trigger(self, _: Call) -> None:
-        fired = [channel.trigger() for channel in self.channels.values()]
-        if not any(fired):
-            raise ScpiError(-211)
 
     def _apply(self, shape: str) -> Command:
         """`:APPLy1:PULSe frequency, amplitude, offset`: continuous, output on."""
@@ -133,33 +122,13 @@ class Keysight81160A:
 
     def _commands(self) -> list[Command]:
         return [
-            *self._levels(),
+            *self._on.levels("[SOURce:]VOLTage#", ":LIMit[:LEVel]", ":LIMit:STATe"),
             *self._timing(),
-            *self._output(),
+            *self._on.outputs(0.3, 1e6),
             *self._triggering(),
             *(self._apply(shape) for shape in ("SINusoid", "SQUare", "PULSe")),
-            Command("*TRG", write=self._trigger),
+            Command("*TRG", write=self._on.trigger),
             Command("SYSTem:BEEPer[:IMMediate]", write=lambda _: None),
-        ]
-
-    def _levels(self) -> list[Command]:
-        top = "[SOURce:]VOLTage#"
-        level = top + "[:LEVel][:IMMediate]"
-        return [
-            self._on.shown(level + ":HIGH", "high", lambda c, v: c.set_level("high", v)),
-            self._on.shown(level + ":LOW", "low", lambda c, v: c.set_level("low", v)),
-            self._on.shown(
-                level + ":OFFSet", "offset", lambda c, v: c.set_amplitude(c.shown("amplitude"), v)
-            ),
-            self._on.shown(
-                level + "[:AMPLitude]", "amplitude", lambda c, v: c.set_amplitude(v, c.shown("offset"))
-            ),
-            self._on.shown(
-                top + ":LIMit[:LEVel]:HIGH", "limit_high", lambda c, v: c.set_limit("limit_high", v)
-            ),
-            self._on.shown(top + ":LIMit[:LEVel]:LOW", "limit_low", lambda c, v: c.set_limit("limit_low", v)),
-            self._on.stored(top + ":LIMit:STATe", "limits", boolean, flag),
-            self._on.stored(top + ":UNIT", "unit", lambda a: keyword(a, "VPP", "VRMS", "DBM"), str),
         ]
 
     def _timing(self) -> list[Command]:
@@ -181,20 +150,6 @@ class Keysight81160A:
             self._on.number("[SOURce:]FUNCtion#:PULSe:TRANsition", "edge", 1e-9, 1e3, "S"),
             self._on.number("[SOURce:]FUNCtion#:SQUare:DCYCle", "square_duty", 1.515e-4, 99.9998485),
             self._on.number("[SOURce:]FUNCtion#:RAMP:SYMMetry", "ramp_symmetry", 0.0, 100.0),
-        ]
-
-    def _output(self) -> list[Command]:
-        def load(text: str) -> float:
-            return inf if text.upper() in ("INF", "INFINITY") else number(text, 0.3, 1e6, unit="OHM")
-
-        return [
-            self._on.stored("OUTPut#[:STATe]", "output", boolean, flag),
-            self._on.stored("OUTPut#:POLarity", "polarity", lambda a: keyword(a, "NORMal", "INVerted"), str),
-            self._on.command(
-                "OUTPut#:LOAD",
-                lambda c, a: c.set_load(load(a)),
-                lambda c: scientific(min(c.values["load"], 9.9e37)),
-            ),
         ]
 
     def _triggering(self) -> list[Command]:

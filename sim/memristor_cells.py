@@ -40,13 +40,7 @@ class MemristorArray:
     states: TrueStates | None = None  # a gap is not one of a few
 
     def __init__(
-        self,
-        model: Memristor,
-        cells: int,
-        *,
-        seed: int,
-        path: Path | None = None,
-        chip_id: str | None = None,
+        self, model: Memristor, cells: int, *, seed: int, path: Path | None = None, chip_id: str | None = None
     ) -> None:
         self._file = CellFile(_FORMAT, model, cells, _DTYPES, seed=seed, path=path, chip_id=chip_id)
         self.model, self.cells, self.seed = model, cells, seed

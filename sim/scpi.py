@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from quest_lab.sim.scpi_arguments import STANDARD_ERRORS, ScpiError, number, split
+from quest_lab.sim.scpi_arguments import STANDARD_ERRORS, ScpiError, number, scientific, split
 
 OPERATION_COMPLETE, QUERY, DEVICE, EXECUTION, COMMAND, POWER_ON = 1, 4, 8, 16, 32, 128
 ERROR_AVAILABLE, MESSAGE_AVAILABLE, EVENT_SUMMARY, MASTER_SUMMARY = 4, 16, 32, 64
@@ -222,3 +222,16 @@ def setting(
         values[key] = parse(call.one())
 
     return Command(header, write, lambda _: show(values[key]))
+
+
+def number_setting(
+    values: dict[str, Any], header: str, key: str, low: float, high: float, *, off: str = ""
+) -> Command:
+    """As `setting`, of a number within its range; setting it turns the automatic choice `off` off."""
+
+    def write(call: Call) -> None:
+        values[key] = number(call.one(), low, high)
+        if off:
+            values[off] = False
+
+    return Command(header, write, lambda _: scientific(values[key]))

@@ -11,8 +11,9 @@ import pytest
 
 from quest_lab.energy import activation_energy, array_update_energy, count, crossovers, update_energy
 from quest_lab.mapping import Pattern, all_patterns
-from quest_lab.policy import WriteModel, evaluate, solve
+from quest_lab.policy import evaluate, solve
 from quest_lab.schedule import Schedule, synthesize
+from quest_lab.write_model import WriteModel
 
 PATTERNS = all_patterns(3, 3)
 PULSES = np.array([[0, 125, 281], [0, 0, 270], [0, 0, 0]]) * 1e-12

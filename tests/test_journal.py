@@ -9,7 +9,8 @@ import pytest
 
 from quest_lab.journal import journal_of
 from quest_lab.record import RunWriter, open_run
-from quest_lab.runwriter import absorb_journal, part_of
+from quest_lab.runstart import part_of
+from quest_lab.runwriter import absorb_journal
 from quest_lab.schema import Kind, Op, Origin, Outcome
 
 CELLS = np.array([4, 1, 7])

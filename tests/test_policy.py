@@ -15,8 +15,9 @@ from rules import by_linear_program
 from quest_lab.characterization import Characterization
 from quest_lab.device import Scope
 from quest_lab.errors import BadInput
-from quest_lab.policy import HORIZON, Policy, WriteModel, evaluate, next_attempt, solve
+from quest_lab.policy import HORIZON, Policy, evaluate, solve
 from quest_lab.sim.skmtj import SkMTJ
+from quest_lab.write_model import WriteModel, next_attempt
 
 PULSES = np.array([[0, 140, 200], [0, 0, 180], [0, 0, 0]]) * 1e-12
 READS = np.array([20.0, 18.0, 16.0]) * 1e-12

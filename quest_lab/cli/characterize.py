@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,22 @@ import numpy as np
 from quest_lab import intervals
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import to_result
-from quest_lab.cli.common import AS_USUAL, BenchOptions, log_of, percent, print_resumes, print_table
+from quest_lab.cli.common import percent, print_resumes, print_table, told_again
 from quest_lab.cli.dryrun import rehearse
-from quest_lab.cli.progress import progress
+from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
-from quest_lab.protocols.resume import resumable
 from quest_lab.protocols.settings import read_settings
 from quest_lab.protocols.staircase import staircase_result
-from quest_lab.session import Session, bench_name, open_bench
+from quest_lab.session import Session
 
 
 def run(*, device: str, out: Path, words: Sequence[str], options: BenchOptions, **given: Any) -> None:
     settings = read_settings(CharacterizeSettings, "characterize", words)
-
-    def measured(**changed: Any) -> Characterization:
-        return execute(device=device, settings=settings, options=options, **{**given, **changed})
-
+    once = partial(execute, device=device, settings=settings, options=options, **given)
     if options.dry_run:
-        rehearse(device, lambda **temporary: measured(**temporary, resume=False))
+        rehearse(device, once)
         return
-    print_findings(measured(out=out))
+    print_findings(once(out=out))
     print_resumes(out)
     print(f"characterisation: {out}")
 
@@ -49,18 +46,14 @@ def execute(
     settings: CharacterizeSettings | None = None,
     options: BenchOptions = AS_USUAL,
 ) -> Characterization:
+    """Measure the states, set operations and transitions of a chip. Raises BadInput, DeviceError, LimitExceeded."""
     settings = settings or CharacterizeSettings()
-    log = log_of(out, "characterization", device, chip, options) if resume else None
-    with (
-        progress() as report,
-        open_bench(
-            str(device), cells=cells, seed=seed, cells_file=chip, run=out, kind="characterization",
-            title=f"Characterisation of a chip on the bench {bench_name(device)}",
-            settings={**asdict(settings), "sample": sample}, overwrite=overwrite, resume=resume, each_call=True,
-            progress=report, **asdict(options),
-        ) as session,
-    ):  # fmt: skip
-        return measure(resumable(session, log, hardware=options.hardware), sample, settings)
+    with told_again(
+        device, out=out, kind="characterization", title="Characterisation of a chip", cells=cells, chip=chip,
+        settings={**asdict(settings), "sample": sample}, seed=seed, overwrite=overwrite, resume=resume,
+        options=options,
+    ) as session:  # fmt: skip
+        return measure(session, sample, settings)
 
 
 def measure(session: Session, sample: int | None, settings: CharacterizeSettings) -> Characterization:

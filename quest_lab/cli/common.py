@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ from rich.table import Table
 from quest_lab.budget import Budget, Ledger
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import load_characterization
+from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.cli.progress import progress
 from quest_lab.errors import BadInput
-from quest_lab.protocols.call_log import CallLog, load_call_log
+from quest_lab.protocols.call_log import load_call_log
+from quest_lab.protocols.resume import resumable
+from quest_lab.quantity import prefix_for
 from quest_lab.runfile import open_run
 from quest_lab.session import Session, bench_name, open_bench
 
@@ -52,19 +55,6 @@ def chosen_states(found: Characterization, states: tuple[int, ...] | None, level
     return chosen
 
 
-@dataclass(frozen=True, slots=True)
-class BenchOptions:
-    """How a command uses its bench; what the options mean: `open_bench`."""
-
-    hardware: bool = False
-    log_wire: bool | None = None
-    recover: bool = False
-    dry_run: bool = False
-
-
-AS_USUAL = BenchOptions()
-
-
 @contextmanager
 def chip_of(
     characterization: Path,
@@ -90,7 +80,7 @@ def chip_of(
     with (
         progress() as report,
         open_bench(
-            str(device), cells=int(was["cells"]), seed=int(was["seed"]), cells_file=chip, run=out, kind=kind,
+            device, cells=int(was["cells"]), seed=int(was["seed"]), cells_file=chip, run=out, kind=kind,
             settings={"characterization": characterization.name, **settings}, overwrite=overwrite,
             progress=report, resume=resume, **asdict(options),
         ) as session,
@@ -98,10 +88,34 @@ def chip_of(
         yield session
 
 
-def log_of(out: Path, kind: str, device: str, chip: Path | None, options: BenchOptions) -> CallLog:
-    """What the run of this kind at `out`, to be gone on with, was told. BadInput where its cells are lost."""
-    check_cells_kept(device, chip, options)
-    return load_call_log(out, kind)
+@contextmanager
+def told_again(
+    device: str,
+    *,
+    out: Path,
+    kind: str,
+    title: str,
+    settings: Mapping[str, Any],
+    cells: int | None,
+    chip: Path | None,
+    seed: int | None,
+    overwrite: bool,
+    resume: bool,
+    options: BenchOptions,
+) -> Iterator[Session]:
+    """A chip opened for a run that is gone on with by telling its protocol what it asks again (`resumable`)."""
+    if resume:
+        check_cells_kept(device, chip, options)
+    log = load_call_log(out, kind) if resume else None
+    with (
+        progress() as report,
+        open_bench(
+            device, cells=cells, seed=seed, cells_file=chip, run=out, kind=kind,
+            title=f"{title} on the bench {bench_name(device)}", settings=settings, overwrite=overwrite,
+            resume=resume, each_call=True, progress=report, **asdict(options),
+        ) as session,
+    ):  # fmt: skip
+        yield resumable(session, log, hardware=options.hardware)
 
 
 def check_cells_kept(device: str, chip: Path | None, options: BenchOptions) -> None:
@@ -161,10 +175,8 @@ def accounts(total: Callable[[str], float]) -> list[tuple[str, str]]:
 
 def energy(joule: float) -> str:
     """An energy with the prefix that fits, three digits: 3.6 pJ, 1.2 µJ."""
-    for factor, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"), (1e-15, "fJ")):
-        if abs(joule) >= factor:
-            return f"{joule / factor:.3g} {unit}"
-    return "0 J" if joule == 0 else f"{joule:.3g} J"
+    factor, unit = prefix_for(joule)
+    return f"{joule / factor:.3g} {unit}"
 
 
 def quantity(value: float, unit: str) -> str:

@@ -37,7 +37,7 @@ class Tally:
 
 
 def rehearse(device: str, execute: Callable[..., object]) -> None:
-    """Run a command's `execute` with temporary files, print what it did, and whether the ledger allows it.
+    """Run a command's `execute` anew with temporary files, print what it did, and whether the ledger allows it.
 
     Raises LimitExceeded with the shortfall if it does not.
     """
@@ -47,7 +47,7 @@ def rehearse(device: str, execute: Callable[..., object]) -> None:
     file = load_bench(path)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "dry-run.h5"
-        execute(out=out, chip=Path(folder) / "cells.h5", overwrite=False)
+        execute(out=out, chip=Path(folder) / "cells.h5", overwrite=False, resume=False)
         with open_run(out) as run:
             tally = tally_of(run, file.bench.cells)
     ledger, budget = ledger_of(file), bench_budget(file)

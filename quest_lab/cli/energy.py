@@ -9,7 +9,7 @@ from quest_lab.bootstrap import resampled
 from quest_lab.characterization import Characterization
 from quest_lab.characterization_file import load_characterization
 from quest_lab.choices import Choice, cheapest, compare_choices, countable
-from quest_lab.cli.common import default_states
+from quest_lab.cli.common import chosen_states
 from quest_lab.cli.matrices import print_choices, print_matrices, print_ranking
 from quest_lab.cli.rates import last_epoch_activity, print_comparison
 from quest_lab.cmos import compare
@@ -79,6 +79,7 @@ def run(
 def execute(
     *, full: Characterization, schedule: Path, out: Path | None, overwrite: bool, asked: Asked | None = None
 ) -> Energies:
+    """Rank the mapping patterns of a schedule on a chip; `out` is a run file for the results. Raises BadInput."""
     asked = asked or Asked()
     with Schedule.open(schedule) as source:
         counts, layers = count(source), [layer.name for layer in source.layers]
@@ -101,16 +102,12 @@ def _states(full: Characterization, counts: Counts, asked: Asked) -> tuple[tuple
     levels = counts.levels.shape[-1]
     if asked.states is not None and asked.max_error is not None:
         raise BadInput("--states and --max-decoding-error: want one of them")
-    spread = default_states(full, levels)
-    if asked.states is not None and len(asked.states) < levels:
-        raise BadInput(
-            f"{levels} weight levels need {levels} states, {len(asked.states)} given: {asked.states}"
-        )
+    used = chosen_states(full, asked.states, levels)
     many = countable(levels, full.states) and levels < full.states
     choices = compare_choices(full, counts) if many or asked.max_error is not None else []
     if asked.max_error is not None:
-        return cheapest(choices, full.reset_scope, asked.max_error).used, choices
-    return (spread if asked.states is None else tuple(sorted(asked.states))), choices
+        used = cheapest(choices, full.reset_scope, asked.max_error).used
+    return used, choices
 
 
 def _replicas(full: Characterization, used: tuple[int, ...], resamples: int) -> list[Characterization]:

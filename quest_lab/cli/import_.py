@@ -66,6 +66,7 @@ def execute(
     reading: Reading = Reading(),
     overwrite: bool = False,
 ) -> Imported:
+    """Read a network that was trained elsewhere, round it to levels, write it to `out`. Raises BadInput."""
     if out.exists() and not overwrite:
         raise BadInput(f"{out}: exists already (overwrite it with --overwrite)")
     if characterization is not None:

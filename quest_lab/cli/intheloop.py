@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quest_lab.cli.common import (
-    AS_USUAL,
-    BenchOptions,
     accounts,
     chip_of,
     energy,
@@ -18,12 +16,14 @@ from quest_lab.cli.common import (
     percent,
     print_table,
 )
+from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.errors import BadInput
 from quest_lab.layers import FP32, Topology
 from quest_lab.mapping import in_chip_states, level_count
 from quest_lab.placement import Placement
 from quest_lab.protocols.life import of_array_steps
-from quest_lab.record import open_run, part_of
+from quest_lab.runfile import open_run
+from quest_lab.runstart import on_disk
 from quest_lab.schema import Status
 from quest_lab.session import Session
 from quest_lab.train.chip import KIND, ChipWeights, Past
@@ -90,8 +90,8 @@ def on_chip(
 
 def refuse_cut_off(out: Path) -> None:
     """Raise BadInput if the training in `out` was cut off in the loop: it cannot go on without its cells."""
-    run_file = out / RUN_FILE
-    if not (run_file.exists() or part_of(run_file).exists()):
+    run_file = on_disk(out / RUN_FILE)
+    if not run_file.exists():
         return
     with open_run(run_file) as run:
         if run.status != Status.COMPLETE:

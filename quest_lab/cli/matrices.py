@@ -10,17 +10,19 @@ from quest_lab.device import FieldPulse, Scope
 from quest_lab.export import Priced
 from quest_lab.mapping import in_chip_states, name
 from quest_lab.matrices import SCOPES, reset_energies
+from quest_lab.quantity import prefix_for
 from quest_lab.ranking import Ranking
 
 _EXACT = 1e-6  # a relative interval this narrow is rounding
-_FACTORS = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"), (1e-15, "fJ"))
+_MOST_ROWS = 12  # of a table of choices or patterns
+_MOST_NAMES = 3  # of patterns in a sentence
 
 
 def with_interval(joule: float, half_j: float | None) -> str:
     """3.60 ± 0.04 pJ: the half-width of the 95 % interval in the prefix of the value."""
     if half_j is None or half_j <= _EXACT * abs(joule):
         return energy(joule)
-    factor, unit = next(((f, u) for f, u in _FACTORS if max(abs(joule), half_j) >= f), _FACTORS[-1])
+    factor, unit = prefix_for([joule, half_j])
     half = half_j / factor
     text = f"{half:.0f}" if half >= 10 else f"{half:.2g}"
     return f"{joule / factor:.3g} ± {text} {unit}"
@@ -79,12 +81,12 @@ def _note(priced: Priced, scope: Scope) -> str:
     )
 
 
-def print_choices(choices: Sequence[Choice], priced: Priced, ranking: Ranking, most: int = 12) -> None:
+def print_choices(choices: Sequence[Choice], priced: Priced, ranking: Ranking) -> None:
     """Choices of states than which none is both cheaper and read better, and the one in use."""
     if not choices:
         return
     scope, front = ranking.scope, pareto(choices, ranking.scope)
-    shown = front[:: max(1, -(-len(front) // most))]
+    shown = front[:: max(1, -(-len(front) // _MOST_ROWS))]
     shown += [c for c in choices if c.used == priced.used and c not in shown]
     rows = [
         (
@@ -105,11 +107,11 @@ def print_choices(choices: Sequence[Choice], priced: Priced, ranking: Ranking, m
     print_table("Choice of states", header, rows, note=note)
 
 
-def print_ranking(priced: Priced, ranking: Ranking, most: int = 12) -> None:
+def print_ranking(priced: Priced, ranking: Ranking) -> None:
     """Patterns from cheapest to dearest; where the optimum changes with the reset energy."""
     order, used = ranking.order, priced.used
-    if len(order) > most:
-        order = [*order[: most // 2], *order[-most // 2 :]]
+    if len(order) > _MOST_ROWS:
+        order = [*order[: _MOST_ROWS // 2], *order[-_MOST_ROWS // 2 :]]
     batches, samples = ranking.steps[0], ranking.samples[0]
     rows = [
         (
@@ -151,7 +153,7 @@ def _of_run(ranking: Ranking, value: str, error: str, at: tuple[int, ...], per: 
     return with_interval(float(getattr(ranking, value)[at]) / per, half)
 
 
-def _verdict(ranking: Ranking, scope: Scope, used: tuple[int, ...], most: int = 3) -> str:
+def _verdict(ranking: Ranking, scope: Scope, used: tuple[int, ...]) -> str:
     """Whether the cheapest pattern is known to be the cheapest."""
     order, tied = ranking.order_of(scope), ranking.tied(scope)
     best = f"reset scope {scope}: {in_chip_states(ranking.patterns[order[0]], used)} is the cheapest"
@@ -160,8 +162,8 @@ def _verdict(ranking: Ranking, scope: Scope, used: tuple[int, ...], most: int = 
     if not tied:
         lead = _of_run(ranking, "lead_j", "lead_j", (SCOPES.index(scope), order[1]), ranking.steps[0])
         return f"{best}, by {lead} a batch before {in_chip_states(ranking.patterns[order[1]], used)}"
-    names = ", ".join(in_chip_states(ranking.patterns[p], used) for p in tied[:most])
-    more = f" and {len(tied) - most} more" if len(tied) > most else ""
+    names = ", ".join(in_chip_states(ranking.patterns[p], used) for p in tied[:_MOST_NAMES])
+    more = f" and {len(tied) - _MOST_NAMES} more" if len(tied) > _MOST_NAMES else ""
     return f"{best}, but not told apart from {names}{more}: the 95 % intervals of their distances reach zero"
 
 

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quest_lab.cli.common import AS_USUAL, BenchOptions, log_of, print_resumes, print_table, quantity
+from quest_lab.cli.common import print_resumes, print_table, quantity, told_again
 from quest_lab.cli.dryrun import rehearse
-from quest_lab.cli.progress import progress
+from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.findings import Finding, to_result
 from quest_lab.protocols.measurement import Measured
 from quest_lab.protocols.measurements import MEASUREMENTS, settings_of
-from quest_lab.protocols.resume import resumable
-from quest_lab.session import bench_name, open_bench
+from quest_lab.session import bench_name
 
 
 def run(
     *, kind: str, device: str, out: Path, words: Sequence[str], options: BenchOptions, **given: Any
 ) -> None:
-    settings = settings_of(kind, words)
-
-    def measure(**changed: Any) -> Measured:
-        return execute(kind=kind, device=device, settings=settings, options=options, **{**given, **changed})
-
+    once = partial(
+        execute, kind=kind, device=device, settings=settings_of(kind, words), options=options, **given
+    )
     if options.dry_run:
-        rehearse(device, lambda **temporary: measure(**temporary, resume=False))
+        rehearse(device, once)
         return
-    print_findings(f"{MEASUREMENTS[kind].title} on {bench_name(device)}", measure(out=out).findings)
+    print_findings(f"{MEASUREMENTS[kind].title} on {bench_name(device)}", once(out=out).findings)
     print_resumes(out)
     print(f"measurement: {out}")
 
@@ -51,17 +49,11 @@ def execute(
 ) -> Measured:
     """Measure and put the results into the run file, also of a measurement that was stopped (Interrupted)."""
     wanted = MEASUREMENTS[kind]
-    log = log_of(out, kind, device, chip, options) if resume else None
-    with (
-        progress() as report,
-        open_bench(
-            str(device), cells=cells, seed=seed, cells_file=chip, run=out, kind=kind,
-            title=f"{wanted.title} on the bench {bench_name(device)}",
-            settings={**asdict(settings), "sample": sample}, overwrite=overwrite, resume=resume, each_call=True,
-            progress=report, **asdict(options),
-        ) as opened,
-    ):  # fmt: skip
-        session = resumable(opened, log, hardware=options.hardware)
+    with told_again(
+        device, out=out, kind=kind, title=wanted.title, cells=cells, chip=chip,
+        settings={**asdict(settings), "sample": sample}, seed=seed, overwrite=overwrite, resume=resume,
+        options=options,
+    ) as session:  # fmt: skip
         count = session.device.capabilities.cells
         most = min(sample or wanted.usual_cells or count, count)
         found = wanted.measure(session, np.linspace(0, count - 1, most).astype(np.int64), settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,19 @@ import typer
 from quest_lab.examples import PRESETS, example_benches
 
 DEVICES = (*PRESETS, *example_benches())  # simulated chips, twins of the example benches
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """How a command uses its bench; what the options mean: `open_bench`."""
+
+    hardware: bool = False
+    log_wire: bool | None = None
+    recover: bool = False
+    dry_run: bool = False
+
+
+AS_USUAL = BenchOptions()
 
 
 def example(words: str) -> str:
@@ -118,7 +132,8 @@ Hardware = Annotated[
     bool, typer.Option("--hardware", help="Drive the bench file's real instruments, not its twin.")
 ]
 LogWire = Annotated[
-    bool, typer.Option("--log-wire", help="Keep every exchange with the instruments in the run's visa table.")
+    bool | None,
+    typer.Option("--log-wire", help="Keep every exchange with the instruments in the run's visa table."),
 ]
 Recover = Annotated[
     bool,
@@ -142,6 +157,12 @@ DryRun = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
+ChipCells = Annotated[
+    int | None,
+    typer.Option("--cells", min=1, help="Cells of a simulated chip; of a bench's twin, at most those wired."),
+]
+Objective = Annotated[ObjectiveName, typer.Option("--objective", help="What its writes save.")]
+TimeSteps = Annotated[int, typer.Option("--time-steps", min=1, help="Steps an image is shown.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 ChipSeed = Annotated[
     int | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,6 @@ import numpy as np
 
 from quest_lab.characterization import Characterization
 from quest_lab.cli.common import (
-    AS_USUAL,
-    BenchOptions,
     accounts,
     check_cells_kept,
     chip_of,
@@ -21,15 +20,17 @@ from quest_lab.cli.common import (
     print_table,
 )
 from quest_lab.cli.dryrun import rehearse
+from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.energy import count
 from quest_lab.errors import BadInput
 from quest_lab.mapping import Pattern, in_chip_states, level_count
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective
-from quest_lab.protocols.replay import Replay, replay_tiles
+from quest_lab.protocols.replay import replay_tiles
 from quest_lab.protocols.replay_costs import COSTS
 from quest_lab.protocols.replay_results import to_results
 from quest_lab.protocols.replay_resume import replayed_so_far
+from quest_lab.protocols.replayed import Replay
 from quest_lab.ranking import rank
 from quest_lab.runfile import open_run
 from quest_lab.schedule import STAGES, Schedule
@@ -46,16 +47,11 @@ class Replayed:
 
 
 def run(*, device: str, out: Path, options: BenchOptions, **given: Any) -> None:
+    once = partial(execute, device=device, options=options, **given)
     if options.dry_run:
-        rehearse(
-            device,
-            lambda **temporary: execute(
-                device=device, options=options, **{**given, **temporary, "resume": False}
-            ),
-        )
+        rehearse(device, once)
         return
-    result = execute(device=device, out=out, options=options, **given)
-    print_replay(result)
+    print_replay(once(out=out))
     print(f"replay: {out}")
 
 
@@ -77,6 +73,10 @@ def execute(
     pattern: Pattern | None = None,
     options: BenchOptions = AS_USUAL,
 ) -> Replayed:
+    """Write a schedule to the cells of the characterised chip, by default with the pattern that is cheapest for it.
+
+    Raises BadInput, DeviceError, LimitExceeded; Interrupted leaves what `resume` goes on with.
+    """
     if resume:
         check_cells_kept(device, chip, options)
     with Schedule.open(schedule) as source:
@@ -92,16 +92,9 @@ def execute(
                     "steps": steps, "sample": sample, "tiles": len(placements), "objective": objective}  # fmt: skip
         so_far = _so_far(out, source, found, pattern, placements, first, objective) if resume else []
         with chip_of(
-            characterization,
-            device,
-            chip=chip,
-            out=out,
-            kind="replay",
-            overwrite=overwrite,
-            settings=settings,
-            options=options,
-            resume=resume,
-        ) as session:
+            characterization, device, chip=chip, out=out, kind="replay", overwrite=overwrite, settings=settings,
+            options=options, resume=resume,
+        ) as session:  # fmt: skip
             done = replay_tiles(
                 session, source, found, pattern, placements, first=first, steps=steps, resume=so_far,
                 objective=objective,

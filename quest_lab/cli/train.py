@@ -86,6 +86,10 @@ def execute(
     options: Options = PLAIN,
     chip: _Chip | None = None,
 ) -> TrainResult:
+    """Train into the folder `out`: weights, schedule, checkpoint, log. Raises BadInput; in the loop as its device does.
+
+    `chip` adds energies to the log.
+    """
     from quest_lab.train.loop import Checkpoints, train
 
     if options.resume and options.on is None:
@@ -110,8 +114,8 @@ def execute(
 def _rehearse(on: OnChip, config: TrainConfig, data: Path | None, options: Options) -> None:
     """The whole training on the twin of its bench file, in a temporary folder."""
 
-    def once(*, out: Path, chip: Path, overwrite: bool) -> None:
-        temporary = replace(options, on=replace(on, chip=chip, name=out.name), resume=False)
+    def once(*, out: Path, chip: Path, overwrite: bool, resume: bool) -> None:
+        temporary = replace(options, on=replace(on, chip=chip, name=out.name), resume=resume)
         execute(out=out.parent, config=config, data=data, overwrite=overwrite, options=temporary)
 
     rehearse(on.device, once)

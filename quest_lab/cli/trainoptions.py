@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from quest_lab.cli.common import BenchOptions
 from quest_lab.cli.intheloop import OnChip
+from quest_lab.cli.options import BenchOptions
 from quest_lab.errors import BadInput
 from quest_lab.train.checkpoint import Checkpoint
 from quest_lab.train.config import TrainConfig, recipe

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from quest_lab.characterization_file import load_characterization
-from quest_lab.cli.common import AS_USUAL, BenchOptions, chip_of, chosen_states, percent, print_table
+from quest_lab.cli.common import chip_of, chosen_states, percent, print_table
 from quest_lab.cli.dryrun import rehearse
+from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.errors import BadInput
 from quest_lab.mapping import Pattern, level_count
 from quest_lab.network import Network
@@ -24,13 +26,11 @@ from quest_lab.train.data import load_dataset
 
 
 def run(*, device: str, out: Path, options: BenchOptions, **given: Any) -> None:
+    once = partial(execute, device=device, options=options, **given)
     if options.dry_run:
-        given["resume"] = False
-        rehearse(
-            device, lambda **temporary: execute(device=device, options=options, **{**given, **temporary})
-        )
+        rehearse(device, once)
         return
-    print_validation(execute(device=device, out=out, options=options, **given))
+    print_validation(once(out=out))
     print(f"validation: {out}")
 
 
@@ -50,6 +50,10 @@ def execute(
     resume: bool = False,
     options: BenchOptions = AS_USUAL,
 ) -> Validation:
+    """Program weights into the characterised chip, read them back, compare accuracies on held-out images.
+
+    Raises BadInput, DeviceError, LimitExceeded; Interrupted leaves what `resume` goes on with.
+    """
     network = Network.load(weights)
     network.check_integer(str(weights))
     if dataset is not None and dataset != network.dataset:
@@ -64,16 +68,9 @@ def execute(
             "states": list(used), "pattern": list(pattern), **asdict(settings)}  # fmt: skip
     so_far = _so_far(out, plan) if resume else None
     with chip_of(
-        characterization,
-        device,
-        chip=chip,
-        out=out,
-        kind="validation",
-        overwrite=overwrite,
-        settings=said,
-        options=options,
-        resume=resume,
-    ) as session:
+        characterization, device, chip=chip, out=out, kind="validation", overwrite=overwrite, settings=said,
+        options=options, resume=resume,
+    ) as session:  # fmt: skip
         return validate(
             session, network, images.test_images, images.test_labels, full, used, pattern, settings,
             resume=so_far,

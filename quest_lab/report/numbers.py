@@ -5,21 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
-
+from quest_lab.quantity import prefix_for
 
 _EXACT = 1e-6  # a relative interval this narrow is rounding
-
-
-def prefix_for(values: ArrayLike, unit: str = "J") -> tuple[float, str]:
-    """One factor and unit for a whole axis: the prefix that fits its largest finite value."""
-    finite = np.abs(np.asarray(values, np.float64))
-    finite = finite[np.isfinite(finite)]
-    largest = float(finite.max()) if finite.size else 0.0
-    for factor, prefix in _PREFIXES:
-        if largest >= factor:
-            return factor, prefix + unit
-    return (1.0, unit) if largest == 0.0 else (_PREFIXES[-1][0], _PREFIXES[-1][1] + unit)
 
 
 def quantity(value: float, unit: str = "J") -> str:

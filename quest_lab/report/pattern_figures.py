@@ -10,8 +10,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from quest_lab.quantity import prefix_for
 from quest_lab.report import style
-from quest_lab.report.numbers import measured, pattern_name, prefix_for, three
+from quest_lab.report.numbers import measured, pattern_name, three
 from quest_lab.report.ranked import SCOPES, Floats, Ranked, States
 
 _LEAST_ERROR = 1e-12

@@ -13,8 +13,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from quest_lab.quantity import prefix_for
 from quest_lab.report import style
-from quest_lab.report.numbers import pattern_name, percent, prefix_for, quantity, short, state_names
+from quest_lab.report.numbers import pattern_name, percent, quantity, short, state_names
 from quest_lab.report.page import Block, Numbers, Picture, Section, Text
 from quest_lab.report.sources import Files, Source
 from quest_lab.runfile import Run, open_run

@@ -14,7 +14,6 @@ from quest_lab.errors import BadInput
 from quest_lab.network import Network
 from quest_lab.protocols.measurements import MEASUREMENTS
 from quest_lab.runfile import open_run
-from quest_lab.runwriter import part_of
 from quest_lab.schedule import Schedule
 
 CHARACTERIZATION, SCHEDULE, WEIGHTS = "characterization", "schedule", "weights"
@@ -95,9 +94,8 @@ def _weights(path: Path) -> Source:
 
 
 def _run(path: Path) -> Source:
-    if not path.exists() and part_of(path).exists():
-        path = part_of(path)
     with open_run(path) as run:
+        path = run.path
         if run.kind not in KINDS:
             raise BadInput(f"{path}: a run of kind {run.kind!r}; a report shows {', '.join(KINDS)}")
         result = run.result(CHARACTERIZATION).attrs if CHARACTERIZATION in run.results else {}

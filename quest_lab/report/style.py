@@ -94,6 +94,12 @@ def marker(points: int) -> str:
     return "o" if points <= 60 else ""
 
 
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """The legend of `axes`, below all of the figure."""
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)))
+
+
 def whole_numbers(axis: Axis) -> None:
     """Ticks at whole numbers only."""
     axis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))

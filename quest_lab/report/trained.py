@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from quest_lab import cmos
+from quest_lab.quantity import prefix_for
 from quest_lab.report import style
-from quest_lab.report.numbers import levels, pattern_name, percent, prefix_for, quantity, three
+from quest_lab.report.numbers import levels, pattern_name, percent, quantity, three
 from quest_lab.report.page import Numbers, Picture, Section, Text
 from quest_lab.report.sources import Files, Source
 from quest_lab.runfile import open_run
@@ -80,8 +81,7 @@ def _draw_accuracy(data: Any) -> Figure:
         axes.grid(axis="y")
         style.whole_numbers(axes.xaxis)
     right.set_ylim(bottom=0)
-    handles, names = right.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)))
+    style.legend_below(figure, right)
     return figure
 
 
@@ -122,8 +122,7 @@ def _draw_energies(data: Any) -> Figure:
         style.whole_numbers(axes.xaxis)
     for axes in grid[1]:
         axes.set_xlabel("Epoch")
-    handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)))
+    style.legend_below(figure, grid[0, 0])
     return figure
 
 

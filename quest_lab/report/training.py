@@ -286,6 +286,5 @@ def _activity(history: History) -> Figure:
         style.whole_numbers(axes.xaxis)
     for axes in grid[1]:
         axes.set_xlabel("Epoch")
-    handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)))
+    style.legend_below(figure, grid[0, 0])
     return figure

@@ -23,26 +23,14 @@ from quest_lab.placement import Placement
 from quest_lab.protocols.validate_budget import check_budget
 from quest_lab.protocols.validate_encodings import Decoded
 from quest_lab.protocols.validate_tiles import Programming
-from quest_lab.record import open_run
-from quest_lab.runfile import Run
+from quest_lab.run_tables import TABLES
+from quest_lab.runfile import Run, open_run
 from quest_lab.schema import Field, Kind, Op, Result
 from quest_lab.session import Session
 from quest_lab.write import Programmer, Written
 
 KIND = "in-the-loop"
-COLUMNS = (
-    "step",
-    "writes_intended",
-    "writes_wrong",
-    "pulses",
-    "resets",
-    "spent_energy_j",
-    "verify_energy_j",
-    "field_energy_j",
-    "resume_energy_j",
-    "diverged",
-    "calls",
-)
+COLUMNS = TABLES["loop_steps"].names
 
 
 @dataclass
@@ -172,7 +160,7 @@ class ChipWeights:
         for name, value in row.items():
             self.past.rows[name].append(value)
         if run is not None:
-            run.append("loop_steps", **{name: [value] for name, value in row.items()})
+            run.append("loop_steps", **row)
             run.flush()
 
 

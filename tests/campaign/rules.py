@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Applied, Capabilities, Cells, Device, Operation, Reading, ReadPulse, Scope
-from quest_lab.policy import WriteModel
+from quest_lab.write_model import WriteModel
 
 TRIES = 12
 

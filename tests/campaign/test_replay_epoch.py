@@ -22,8 +22,9 @@ from quest_lab.clock import VirtualClock
 from quest_lab.layers import Topology
 from quest_lab.mapping import to_states
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
-from quest_lab.protocols.replay import Replay, replay
+from quest_lab.protocols.replay import replay
 from quest_lab.protocols.replay_costs import COSTS
+from quest_lab.protocols.replayed import Replay
 from quest_lab.runfile import open_run
 from quest_lab.schedule import Schedule, synthesize
 from quest_lab.session import Session

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from quest_lab.budget import read_ledger
-from quest_lab.cli import characterize, common, main, measure
+from quest_lab.cli import characterize, common, main
 from quest_lab.examples import example_benches
 from quest_lab.layers import Topology
 from quest_lab.network import Layer, Network
@@ -142,8 +142,7 @@ def test_a_budget_that_does_not_suffice(
     """The twin is counted here as the chip on hardware is."""
     limits = ("# pulses_per_cell = 1000000", "pulses_per_cell = 1"), ("# ledger =", "ledger =")
     device, ledger = bench(tmp_path, *limits), tmp_path / "ledger"
-    for module in (common, characterize, measure):
-        monkeypatch.setattr(module, "open_bench", partial(open_bench, ledger=ledger))
+    monkeypatch.setattr(common, "open_bench", partial(open_bench, ledger=ledger))
     own = {"characterize": ["characterize"], "measure": ["measure", "yield"]}
     said = says(*(
         [*own[command], device, "--out", tmp_path / "o.h5"] if command in own

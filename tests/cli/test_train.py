@@ -15,8 +15,8 @@ import pytest
 
 from quest_lab.characterization_file import load_characterization
 from quest_lab.cli import characterize, replay, train, validate
-from quest_lab.cli.common import AS_USUAL, BenchOptions
 from quest_lab.cli.intheloop import OnChip
+from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.cli.trainoptions import Options, chip_in_loop, settings
 from quest_lab.energy import count
 from quest_lab.errors import BadInput, Interrupted

@@ -13,7 +13,7 @@ from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.characterize import execute
 from quest_lab.clock import VirtualClock
 from quest_lab.device import Scope, VoltagePulse
-from quest_lab.policy import WriteModel, solve
+from quest_lab.policy import solve
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.replay import replay
 from quest_lab.ranking import single_cell_cost
@@ -23,6 +23,7 @@ from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.domain_wall import SITES, DomainWall, thresholds_v
 from quest_lab.sim.domain_wall_cells import DomainWallArray
 from quest_lab.write import Programmer
+from quest_lab.write_model import WriteModel
 
 CELLS = 96
 ALL = np.arange(CELLS)

@@ -12,7 +12,7 @@ from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.characterize import execute
 from quest_lab.clock import VirtualClock
 from quest_lab.device import Scope, VoltagePulse
-from quest_lab.policy import WriteModel, solve
+from quest_lab.policy import solve
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.replay import replay
 from quest_lab.schedule import Schedule, synthesize
@@ -21,6 +21,7 @@ from quest_lab.sim.chip import SimulatedChip
 from quest_lab.sim.memristor import Memristor
 from quest_lab.sim.memristor_cells import MemristorArray
 from quest_lab.write import Programmer
+from quest_lab.write_model import WriteModel
 
 CELLS = 48
 ALL = np.arange(CELLS)

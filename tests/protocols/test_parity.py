@@ -35,7 +35,8 @@ from quest_lab.device import (
 )
 from quest_lab.diff import Decoder, compare, first_table_difference
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
-from quest_lab.protocols.replay import Replay, replay
+from quest_lab.protocols.replay import replay
+from quest_lab.protocols.replayed import Replay
 from quest_lab.record import Recorded, RunWriter
 from quest_lab.schedule import Schedule, synthesize
 from quest_lab.session import Session

@@ -13,9 +13,10 @@ from quest_lab import open_run
 from quest_lab.characterization import Characterization
 from quest_lab.errors import BadInput, Interrupted
 from quest_lab.placement import Placement
-from quest_lab.protocols.replay import Replay, replay
+from quest_lab.protocols.replay import replay
 from quest_lab.protocols.replay_costs import COSTS
 from quest_lab.protocols.replay_results import to_results
+from quest_lab.protocols.replayed import Replay
 from quest_lab.record import Recorded, RunWriter
 from quest_lab.schedule import Schedule, synthesize
 from quest_lab.session import Session

@@ -13,9 +13,10 @@ from quest_lab.clock import VirtualClock
 from quest_lab.device import Applied, Cells, Operation, Reading, ReadPulse
 from quest_lab.errors import BadInput
 from quest_lab.placement import Placement
-from quest_lab.protocols.replay import Replay, replay, replay_tiles
+from quest_lab.protocols.replay import replay, replay_tiles
 from quest_lab.protocols.replay_results import to_results
 from quest_lab.protocols.replay_resume import replayed_so_far
+from quest_lab.protocols.replayed import Replay
 from quest_lab.record import Recorded, RunWriter, open_run
 from quest_lab.schedule import Schedule, synthesize
 from quest_lab.session import Session

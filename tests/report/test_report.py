@@ -17,10 +17,11 @@ import pytest
 
 from quest_lab.cli import main
 from quest_lab.errors import BadInput
+from quest_lab.quantity import prefix_for
 from quest_lab.record import RunWriter
 from quest_lab.report import make_report
 from quest_lab.report.make import sections
-from quest_lab.report.numbers import percent, prefix_for, quantity, short, three
+from quest_lab.report.numbers import percent, quantity, short, three
 from quest_lab.report.page import html
 from quest_lab.report.sources import Files
 from quest_lab.schedule import Schedule, synthesize

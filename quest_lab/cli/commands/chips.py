@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from quest_lab.cli.options import (
+    BenchOptions,
     Chip,
+    ChipCells,
     ChipSeed,
     Device,
     DirOut,
@@ -52,23 +54,19 @@ def characterize_command(
     device: Device,
     out: RunOut,
     words: Words = None,
-    cells: Annotated[
-        int | None,
-        typer.Option(min=1, help="Cells of a simulated chip; of a bench's twin, at most those wired."),
-    ] = None,
+    cells: ChipCells = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Cells to measure; default all.")] = None,
     chip: Chip = None,
     seed: ChipSeed = None,
     resume: Resume = False,
     hardware: Hardware = False,
-    log_wire: LogWire = False,
+    log_wire: LogWire = None,
     recover: Recover = False,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure a chip: states, set operations, transitions."""
     from quest_lab.cli.characterize import run
-    from quest_lab.cli.common import BenchOptions
 
     run(
         device=device,
@@ -80,7 +78,7 @@ def characterize_command(
         seed=seed,
         resume=resume,
         overwrite=overwrite,
-        options=BenchOptions(hardware, log_wire or None, recover, dry_run),
+        options=BenchOptions(hardware, log_wire, recover, dry_run),
     )
 
 
@@ -92,10 +90,7 @@ def measure_command(
     device: Device,
     out: RunOut,
     words: Words = None,
-    cells: Annotated[
-        int | None,
-        typer.Option(min=1, help="Cells of a simulated chip; of a bench's twin, at most those wired."),
-    ] = None,
+    cells: ChipCells = None,
     sample: Annotated[
         int | None, typer.Option(min=1, help="Cells to measure, evenly spread; default by kind.")
     ] = None,
@@ -103,13 +98,12 @@ def measure_command(
     seed: ChipSeed = None,
     resume: Resume = False,
     hardware: Hardware = False,
-    log_wire: LogWire = False,
+    log_wire: LogWire = None,
     recover: Recover = False,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure one property of a chip: yield, endurance, retention, R-H loop, disturb, widths, half-select."""
-    from quest_lab.cli.common import BenchOptions
     from quest_lab.cli.measure import run
 
     run(
@@ -123,7 +117,7 @@ def measure_command(
         seed=seed,
         resume=resume,
         overwrite=overwrite,
-        options=BenchOptions(hardware, log_wire or None, recover, dry_run),
+        options=BenchOptions(hardware, log_wire, recover, dry_run),
     )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from quest_lab.blocks import NETWORKS
 from quest_lab.cli.options import (
+    BenchOptions,
     Chip,
     Data,
     DatasetName,
@@ -20,6 +21,7 @@ from quest_lab.cli.options import (
     Recover,
     Seed,
     States,
+    TimeSteps,
     device_or_none,
     example,
     numbers,
@@ -64,7 +66,7 @@ def train_command(
     batch_norm: Annotated[
         bool, typer.Option("--batch-norm", help="Experiment: folds into integers only with neuron mfp.")
     ] = TRAINING.batch_norm,
-    time_steps: Annotated[int, typer.Option(min=1, help="Steps an image is shown.")] = TRAINING.time_steps,
+    time_steps: TimeSteps = TRAINING.time_steps,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = TRAINING.epochs,
     batch_size: Annotated[int, typer.Option("--batch", min=1, help="Images a step.")] = TRAINING.batch_size,
     learning_rate: Annotated[
@@ -122,13 +124,12 @@ def train_command(
     ] = False,
     chip: Chip = None,
     hardware: Hardware = False,
-    log_wire: LogWire = False,
+    log_wire: LogWire = None,
     recover: Recover = False,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a spiking network; write weights and schedule. What is not said is the data set's recipe."""
-    from quest_lab.cli.common import BenchOptions
     from quest_lab.cli.train import run
     from quest_lab.cli.trainoptions import Options, chip_in_loop, settings
 
@@ -153,7 +154,7 @@ def train_command(
         "seed": seed,
     }
     given = {name: value for name, value in options.items() if _given(context, name)}
-    bench = BenchOptions(hardware, log_wire or None, recover, dry_run)
+    bench = BenchOptions(hardware, log_wire, recover, dry_run)
     in_loop = chip_in_loop(on, characterization, chip=chip, open_loop=open_loop, bench=bench)
     run(
         out=out,
@@ -185,7 +186,7 @@ def import_command(
         float | None,
         typer.Option(help="Weight of the top level in all layers; default: of the least squared error."),
     ] = None,
-    time_steps: Annotated[int, typer.Option(min=1, help="Steps an image is shown.")] = TRAINING.time_steps,
+    time_steps: TimeSteps = TRAINING.time_steps,
     neuron: Annotated[
         str | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from quest_lab.cli.options import (
+    BenchOptions,
     Characterization,
     Chip,
     Data,
@@ -16,6 +17,7 @@ from quest_lab.cli.options import (
     DryRun,
     Hardware,
     LogWire,
+    Objective,
     ObjectiveName,
     Overwrite,
     Recover,
@@ -49,16 +51,15 @@ def replay_command(
     tiles: Annotated[
         bool, typer.Option("--tiles", help="Part after part, where the chip has fewer cells than weights.")
     ] = False,
-    objective: Annotated[ObjectiveName, typer.Option(help="What its writes save.")] = ObjectiveName.ENERGY,
+    objective: Objective = ObjectiveName.ENERGY,
     resume: Resume = False,
     hardware: Hardware = False,
-    log_wire: LogWire = False,
+    log_wire: LogWire = None,
     recover: Recover = False,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a schedule to the cells, reading back every step."""
-    from quest_lab.cli.common import BenchOptions
     from quest_lab.cli.replay import run
 
     run(
@@ -75,7 +76,7 @@ def replay_command(
         objective=objective.value,
         resume=resume,
         overwrite=overwrite,
-        options=BenchOptions(hardware, log_wire or None, recover, dry_run),
+        options=BenchOptions(hardware, log_wire, recover, dry_run),
     )
 
 
@@ -121,16 +122,15 @@ def validate_command(
     images: Annotated[
         int | None, typer.Option(min=1, help="Draw so many of the held-out images; default all.")
     ] = None,
-    objective: Annotated[ObjectiveName, typer.Option(help="What its writes save.")] = ObjectiveName.ENERGY,
+    objective: Objective = ObjectiveName.ENERGY,
     resume: Resume = False,
     hardware: Hardware = False,
-    log_wire: LogWire = False,
+    log_wire: LogWire = None,
     recover: Recover = False,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Program weights, read them back, compare accuracies."""
-    from quest_lab.cli.common import BenchOptions
     from quest_lab.cli.validate import run
     from quest_lab.cli.validateoptions import settings_of
 
@@ -154,5 +154,5 @@ def validate_command(
         ),
         resume=resume,
         overwrite=overwrite,
-        options=BenchOptions(hardware, log_wire or None, recover, dry_run),
+        options=BenchOptions(hardware, log_wire, recover, dry_run),
     )
