@@ -1,9 +1,10 @@
 """What a chip charges for writes and reads, under both reset scopes, and how sure that is.
 
-Not every sampled cell was given every pulse: where single cells cannot be reset, writes begin with pulses that few were
-given. An energy that is a mean over m cells scatters as Student's t of m - 1 degrees of freedom, and replicas of m cells
-scatter by a factor sqrt((m - 1) / m) too little (Hesterberg, The American Statistician 69 (2015) 371). A sum of such
-energies has at least the degrees of freedom of the fewest cells (Welch, Biometrika 34 (1947) 28).
+Not every sampled cell was given every pulse: where single cells cannot be reset, writes begin with pulses that few
+were given. An energy that is a mean over m cells scatters as Student's t of m - 1 degrees of freedom, and replicas of
+m cells scatter by a factor sqrt((m - 1) / m) too little (Hesterberg, The American Statistician 69 (2015) 371); a
+scatter of B replicas has B - 1 of its own. A sum of such energies has at least the degrees of freedom of the fewest
+cells (Welch, Biometrika 34 (1947) 28).
 """
 
 from __future__ import annotations
@@ -103,15 +104,21 @@ class Errors:
             return None
         each = [np.stack([getattr(m, name) for m in drawn]) for name in ("pulse_j", "total_j", "read_j")]
         pulse_j, total_j, read_j = (x.std(axis=0, ddof=1) for x in each)
-        cells, few = found.sample.size, np.maximum(cells_behind(found), 2.0)
-        own = 1.0 / (1.0 / (few - 1.0) + 1.0 / (len(drawn) - 1.0))
-        widened = _reach(own) / _reach(cells - 1) * np.sqrt(few / (few - 1.0))
+        cells = found.sample.size
+        widened = widening(cells_behind(found), cells, len(drawn))
         return cls(len(drawn), cells, pulse_j * widened, total_j * widened, read_j, widened)
 
     @property
     def reach(self) -> float:
         """So many errors to both sides make a 95 % interval (Student's t)."""
         return float(_reach(self.cells - 1))
+
+
+def widening(behind: Floats, cells: int, resamples: int) -> Floats:
+    """What scatters of `resamples` replicas are to be multiplied with where `behind` of the `cells` tell an energy."""
+    few = np.maximum(behind, 2.0)
+    freedom = 1.0 / (1.0 / (few - 1.0) + 1.0 / (resamples - 1.0))
+    return np.asarray(_reach(freedom) / _reach(cells - 1) * np.sqrt(few / (few - 1.0)))
 
 
 def _reach(freedom: Floats | int) -> Floats:

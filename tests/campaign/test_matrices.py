@@ -101,7 +101,8 @@ def test_intervals_hold_the_truth(publish: Callable[[str, str, str], None], tmp_
     lines += [
         "",
         f"{SPLITS} times {SAMPLES} samples of {CELLS} cells each, seed {SEED}, of one simulated chip `scaled` at its "
-        f"default spread (states R0, R3, R6); {RESAMPLES} resamples. The truth is what all {found.sample.size} cells show. "
+        f"default spread (states R0, R3, R6); {RESAMPLES} resamples. The truth is what all {found.sample.size} cells "
+        "show. "
         f"A pattern was said to be the cheapest {said} times, {wrong} times wrongly.",
     ]
     publish("matrix-intervals", "Intervals of energy matrices and patterns", "\n".join(lines))
