@@ -150,7 +150,12 @@ def _cells_given(found: Characterization) -> Floats:
     op, attempt, _, start, _ = np.unravel_index(whole.by_cell.transition, whole.counts.shape)
     given = np.zeros((*whole.energy_j.shape, whole.sample.size))
     np.add.at(given, (op, attempt, start, whole.by_cell.cell), whole.by_cell.count)
-    many = given.sum(axis=-1) ** 2 / np.maximum((given**2).sum(axis=-1), 1.0)
-    used = np.searchsorted(whole.levels.mean, found.levels.mean)
-    kept = whole.attempts_of(used) if found.whole is not None else np.arange(whole.attempts)
-    return np.asarray(many[np.ix_(used, kept, used)])
+    if found.whole is not None:
+        used = np.searchsorted(whole.levels.mean, found.levels.mean)
+        own = given[np.ix_(used, whole.attempts_of(used))]
+        group = np.stack([own[:, :, found.fold == s].sum(axis=2) for s in range(found.states)], axis=2)
+        own = own[
+            :, :, used
+        ]  # as `restrict` takes energies: of its neighbours if a state itself was never met
+        given = np.where(own.any(axis=-1, keepdims=True), own, group)
+    return np.asarray(given.sum(axis=-1) ** 2 / np.maximum((given**2).sum(axis=-1), 1.0))
