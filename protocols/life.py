@@ -18,10 +18,11 @@ from quest_lab.device import Capabilities, Cells, FieldPulse, Floats, Scope, who
 from quest_lab.errors import LimitExceeded
 from quest_lab.mapping import Pattern, to_states
 from quest_lab.placement import Placement
-from quest_lab.policy import Objective, evaluate
+from quest_lab.policy import Objective
 from quest_lab.schedule import Schedule
 from quest_lab.session import Session
 from quest_lab.write import policy_for
+from quest_lab.write_costs import MOST_WRITES, evaluate_writes
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,13 @@ class Writes:
         self.need = Need.none(can.cells)
         self._can, self._found = can, found
         self._array = can.reset_scope is Scope.ARRAY
-        self._tables = cost_tables(found, objective)
+        self._tables = cost_tables(found, objective, MOST_WRITES)
         self._held = np.full(can.cells, -1)  # the state each cell was left in; -1: not known
+        self.forget()
+
+    def forget(self) -> None:
+        """A new writer, who has not met any of the cells yet."""
+        self._written = np.zeros(self._can.cells, np.int64)
 
     def write(self, cells: Cells, target: States) -> None:
         """Bring `cells` to `target`; from an unknown state the dearest start is taken."""
@@ -84,19 +90,27 @@ class Writes:
             self.need.add(whole_domains(self._can, cells), 1.0, reset_j(self._found))
             cells = np.flatnonzero(self._held >= 0)  # all of them are set again
             held, to = np.zeros(cells.size, np.int64), self._held[cells]
-        self.need.add(cells, *(from_to(table, held, to) for table in self._tables))
+        earlier = self._written[cells]
+        self.need.add(cells, *(from_to(table, held, to, earlier) for table in self._tables))
+        self._written[cells] += np.maximum(held, 0) != to
 
 
-def cost_tables(found: Characterization, objective: Objective = "energy") -> tuple[Floats, Floats]:
-    """Expected pulses and joule [from, to]; what the policy counts for a field is not the cell's."""
-    cost = evaluate(policy_for(found, objective))
+def cost_tables(
+    found: Characterization, objective: Objective = "energy", writes: int = 1
+) -> tuple[Floats, Floats]:
+    """Expected pulses and joule [earlier writes of the cell, from, to], as a replay expects them
+    (`write_costs`); what the policy counts for a field is not the cell's."""
+    cost = evaluate_writes(policy_for(found, objective), writes)
     by_field = isinstance(found.reset, FieldPulse) and found.reset_scope is Scope.CELL
     return cost.pulses, cost.pulse_j - (cost.resets * found.reset_energy_j if by_field else 0.0)
 
 
-def from_to(table: Floats, held: NDArray[np.int64], to: NDArray[np.int64]) -> Floats:
-    """Of each cell; the dearest start where `held` is -1."""
-    return np.asarray(np.where(held < 0, table[:, to].max(axis=0), table[held, to]))
+def from_to(
+    table: Floats, held: NDArray[np.int64], to: NDArray[np.int64], earlier: NDArray[np.int64] | int = 0
+) -> Floats:
+    """Of each cell, written `earlier` times before; the dearest start where `held` is -1."""
+    row = np.minimum(earlier, len(table) - 1)
+    return np.asarray(np.where(held < 0, table.max(axis=1)[row, to], table[row, held, to]))
 
 
 def of_replay(
@@ -113,6 +127,7 @@ def of_replay(
     """Of the load and the steps `first` .. `last` of each placement, but for the rows that are `done` of it."""
     writes = Writes(session.device.capabilities, found, objective)
     for tile, placement in enumerate(placements):
+        writes.forget()
         rows = done[tile] if tile < len(done) else 0
         begin = first + max(rows - 1, 0)
         states = to_states(schedule.levels_at(begin)[placement.placed], pattern)
@@ -133,7 +148,8 @@ def of_array_steps(session: Session, found: Characterization, cells: Cells, step
     can = session.device.capabilities
     need = Need.none(can.cells)
     if can.reset_scope is Scope.ARRAY:
-        tables = cost_tables(found)
+        tables = cost_tables(found, writes=MOST_WRITES)
         need.add(whole_domains(can, cells), steps, steps * reset_j(found))
-        need.add(cells, *(steps * float(table[0].mean()) for table in tables))
+        earlier = np.minimum(np.arange(steps), MOST_WRITES - 1)
+        need.add(cells, *(float(table[earlier, 0].mean(axis=1).sum()) for table in tables))
     return need

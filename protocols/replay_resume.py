@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization
-from quest_lab.device import Cells, Floats, Reading, Scope, VoltagePulse
+from quest_lab.device import Cells, Floats, Reading, Scope
 from quest_lab.events import pieces, spent_j
 from quest_lab.mapping import Pattern, to_states
 from quest_lab.placement import Placement
-from quest_lab.policy import Objective, Policy
+from quest_lab.policy import Objective
+from quest_lab.protocols.learned import Learned
 from quest_lab.protocols.replay_costs import Asked
 from quest_lab.protocols.replayed import STEP_COLUMNS, Replay
 from quest_lab.record import Run
 from quest_lab.schedule import Schedule
 from quest_lab.schema import Kind, Op
-from quest_lab.write import first_memory, policy_for
+from quest_lab.write import policy_for
 
 
 def replayed_so_far(
@@ -32,7 +33,8 @@ def replayed_so_far(
     first: int = 0,
     objective: Objective = "energy",
 ) -> list[Replay]:
-    """The replay of each tile that was begun, after its last whole step; what came behind is in `left_j`."""
+    """The replay of each tile that was begun, after its last whole step; what came behind is in `left_j` (joule), and
+    what it told of the cells in `memory`."""
     policy = policy_for(found, objective)
     rows = run.columns("replay_steps")
     tiles = rows["tile"]
@@ -41,16 +43,19 @@ def replayed_so_far(
     out = []
     for tile, placement in enumerate(placements[: last + 1]):
         mine = {name: rows[name][tiles == tile] for name in STEP_COLUMNS}
-        calls = _Calls(run, found, placement, policy)
+        calls, learned = _Calls(run, found, placement), Learned(run, found, placement.cells, policy)
         begin = int(ends[tiles < tile][-1]) if tile else 0
-        out.append(_so_far(mine, calls, begin, schedule, pattern, placement, first, found))
-    out[-1].left_j = spent_j(run, found.read, int(ends[-1]) if ends.size else 0)
+        out.append(_so_far(mine, calls, learned, begin, schedule, pattern, placement, first, found))
+    end = int(ends[-1]) if ends.size else 0
+    learned.hear(end, run.rows("calls"))  # what the cut-off step told counts too
+    out[-1].left_j = spent_j(run, found.read, end)
     return out
 
 
 def _so_far(
     table: Mapping[str, NDArray[Any]],
     calls: _Calls,
+    learned: Learned,
     begin: int,
     schedule: Schedule,
     pattern: Pattern,
@@ -59,7 +64,7 @@ def _so_far(
     found: Characterization,
 ) -> Replay:
     out = Replay.of(placement, to_states(schedule.levels_at(first)[placement.placed], pattern), found.states)
-    out.asked, out.memory = Asked.loaded(out.intended, found.states), calls.memory
+    out.asked, out.memory = Asked.loaded(out.intended, found.states), learned.memory
     out.steps = {name: column.tolist() for name, column in table.items()}
     steps, rows = schedule.from_step(first), np.arange(placement.weights)
     for k, end in enumerate(out.steps["calls"]):
@@ -76,41 +81,17 @@ def _so_far(
         for cells, read in calls.reads(begin, int(end)):
             out.read[placement.rows_on(cells)] = read
         np.add.at(out.confusion, (out.intended[named].astype(int), out.read[named].astype(int)), 1)
-        calls.remember(begin, int(end))
+        learned.hear(begin, int(end))
         begin = int(end)
     return out
 
 
 class _Calls:
-    """The run's events by ranges of its calls, in pieces of bounded size; `memory` of the placed cells."""
+    """The run's events by ranges of its calls, in pieces of bounded size."""
 
-    def __init__(self, run: Run, found: Characterization, placement: Placement, policy: Policy) -> None:
-        self._run, self._found, self._cells, self.policy = run, found, placement.cells, policy
-        self._calls = run.columns("calls", ("kind", "op", "first", "count", "amplitude"))
-        self.memory = first_memory(policy, int(found.cells.max()) + 1)[placement.cells]
-        self._state = np.zeros(placement.cells.size, np.int8)
-
-    def remember(self, begin: int, end: int) -> None:
-        """What the writer learned of the cells from the landings of the calls begin..end."""
-        if not self.policy.model.lasting:
-            return
-        model, given = self.policy.model, None
-        actions = {_amplitude(self._found, model.operation[a], model.attempt[a]): a
-                   for a in range(1, model.operation.size)}  # fmt: skip
-        for call in range(begin, end):
-            if self._calls["kind"][call] == Kind.APPLY:
-                voltage = self._calls["op"][call] == Op.VOLTAGE
-                given = actions.get(float(self._calls["amplitude"][call])) if voltage else None
-                continue
-            first = int(self._calls["first"][call])
-            cells, ohm = self._events(
-                "reads", "resistance_ohm", first, first + int(self._calls["count"][call])
-            )
-            rows = np.searchsorted(self._cells, cells)
-            landed = self._found.decode(Reading(cells, ohm, np.zeros(cells.size), self._found.read))
-            if given is not None:
-                self.memory[rows] = model.after[given, self.memory[rows], self._state[rows], landed]
-            self._state[rows], given = landed, None
+    def __init__(self, run: Run, found: Characterization, placement: Placement) -> None:
+        self._run, self._found, self._cells = run, found, placement.cells
+        self._calls = run.columns("calls", ("kind", "op", "first", "count"))
 
     def reads(self, begin: int, end: int) -> Iterator[tuple[Cells, NDArray[np.int8]]]:
         """Cells and decoded states of the calls begin..end, of each cell the last in the piece."""
@@ -131,9 +112,3 @@ class _Calls:
         cells = found["cell"].astype(np.int64)
         mine = np.isin(cells, self._cells)  # a domain's reset reaches others too
         return cells[mine], found[value][mine].astype(np.float64)
-
-
-def _amplitude(found: Characterization, operation: int, attempt: int) -> float:
-    """Volts of a set pulse."""
-    pulse = found.operation(operation, attempt)
-    return pulse.amplitude_v if isinstance(pulse, VoltagePulse) else np.nan

@@ -76,7 +76,7 @@ class _Cost:
         self._held[cells] = target
         if self._array:
             need.add(whole_domains(self._can, cells), 1.0, reset_j(self._found))
-            need.add(cells, *(table[0, target] for table in self._tables))
+            need.add(cells, *(table[0, 0, target] for table in self._tables))
         elif not self._programming.closed_loop:
             set_j = np.nan_to_num(self._found.energy_j[target, self._found.attempts // 2, 0])
             need.add(

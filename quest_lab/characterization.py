@@ -174,7 +174,7 @@ class Characterization:
         own = self.energy_j[used][..., used]  # a write starts in a used state; its neighbours cost otherwise
         energy = np.where(np.isnan(own), folded, own)
         levels = Levels(self.levels.mean[used], self.levels.std[used], self.levels.boundary[last])
-        kept = self._attempts_of(used)
+        kept = self.attempts_of(used)
         return replace(
             self,
             set_v=self.set_v[used[1:] - 1],
@@ -200,7 +200,7 @@ class Characterization:
             elif not dims or name.startswith("threshold"):
                 yield name, one.take(used[1:] - 1) if dims else one
 
-    def _attempts_of(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
+    def attempts_of(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
         """The attempts that fewer, wider plateaus need: a step further apart is enough for them."""
         step = attempt_step(self.set_v[used[1:] - 1], threshold_spread(self.threshold_v))
         stride = max(int(step / self.attempt_step_v + 1e-9), 1) if self.attempt_step_v else 1

@@ -32,7 +32,7 @@ _NEVER = 100.0  # times the dearest write: what a search takes a write for that 
 
 @dataclass(frozen=True, slots=True)
 class PatternErrors:
-    """Standard errors of a pattern's whole run over resampled cells, joule: of its update energy
+    """Errors of a pattern's whole run over resampled cells (as in `matrices.Errors`), joule: of its update energy
     `write_j[scope, pattern]`, gated activation energy `activation_j[pattern]`, `sum_j[scope, pattern]` of both, and
     of its distance to the cheapest pattern `lead_j[scope, pattern]` (paired: most that is uncertain is common)."""
 
@@ -42,13 +42,14 @@ class PatternErrors:
     lead_j: Floats
 
     @classmethod
-    def of(cls, drawn: Sequence[Matrices], asked: Asked, best: Ints) -> PatternErrors:
-        """`best[scope]` is the cheapest pattern."""
+    def of(cls, drawn: Sequence[Matrices], asked: Asked, best: Ints, widened: Floats) -> PatternErrors:
+        """`best[scope]` is the cheapest pattern; `widened[scope]` as the fewest cells behind a write ask for."""
         write = np.stack([asked.write_j(m.pulse_j) for m in drawn])
         activation = np.stack([asked.activation_j(m.read_j) for m in drawn])
         both = write + activation[:, None]
         lead = both - np.take_along_axis(both, best[None, :, None], axis=2)
-        return cls(*(x.std(axis=0, ddof=1) for x in (write, activation, both, lead)))
+        scatter = [x.std(axis=0, ddof=1) for x in (write, activation, both, lead)]
+        return cls(*(x * widened[:, None] if x.ndim == 2 else x for x in scatter))
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ def rank(
     never = asked.never(matrices.reachable)
     best = np.where(never, np.inf, total).argmin(axis=1)
     drawn = [Matrices.of(one, reset_j) for one in replicas]
-    errors = Errors.of(drawn, found.sample.size)
+    errors = Errors.of(drawn, found)
     return Ranking(
         patterns=patterns,
         scope=found.reset_scope,
@@ -226,7 +227,9 @@ def rank(
         changes=crossovers(moves[0].sum(axis=0), cost.pulse_j - cost.resets * reset, cost.resets, patterns),
         bound_j=bound,
         errors=errors,
-        pattern_errors=None if errors is None else PatternErrors.of(drawn, asked, best),
+        pattern_errors=None
+        if errors is None
+        else PatternErrors.of(drawn, asked, best, errors.widened.max(axis=(1, 2))),
     )
 
 

@@ -14,7 +14,7 @@ from quest_lab.characterization import Characterization
 from quest_lab.device import FieldPulse, ReadPulse, Scope
 from quest_lab.energy import Asked, Counts, count
 from quest_lab.levels import Levels
-from quest_lab.matrices import SCOPES
+from quest_lab.matrices import SCOPES, cells_behind, widening
 from quest_lab.ranking import Ranking, rank
 from quest_lab.ranking_file import to_results
 from quest_lab.schedule import Schedule, synthesize
@@ -156,11 +156,38 @@ def test_errors_are_the_scatter_of_rankings_of_replicas(
     assert sure.pattern_errors is not None
     best = sure.sum_j.argmin(axis=1)
     lead = [other.sum_j - other.sum_j[[0, 1], best][:, None] for other in others]
+    widest = sure.errors.widened.max(axis=(1, 2))[:, None]
     np.testing.assert_allclose(
-        sure.pattern_errors.lead_j, np.std(lead, axis=0, ddof=1), rtol=1e-6, atol=1e-20
+        sure.pattern_errors.lead_j, widest * np.std(lead, axis=0, ddof=1), rtol=1e-6, atol=1e-20
     )
-    pulse = np.std([other.matrices.pulse_j for other in others], axis=0, ddof=1)
+    pulse = sure.errors.widened * np.std([other.matrices.pulse_j for other in others], axis=0, ddof=1)
     np.testing.assert_allclose(sure.errors.pulse_j, pulse, rtol=1e-9, atol=1e-24)
+
+
+def test_intervals_of_a_mean_over_few_cells_hold_the_truth() -> None:
+    """Twelve normal values and forty resamples of them: the scatter of their means, widened, as of 256 cells."""
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(4000, 12))
+    draws = rng.integers(0, 12, size=(4000, 40, 12))
+    error = np.take_along_axis(values[:, None], draws, axis=2).mean(axis=2).std(axis=1, ddof=1)
+    half = 1.9693 * error * widening(np.array(12.0), 256, 40)
+    assert np.mean(abs(values.mean(axis=1)) <= half) == pytest.approx(0.95, abs=0.012)
+    assert np.mean(abs(values.mean(axis=1)) <= 1.9693 * error) < 0.92
+
+
+def test_cells_behind_a_write_are_those_that_gave_its_first_pulse(whole: Characterization) -> None:
+    """Given each equally often they count as they are; the pulses that few were given begin the writes from below."""
+    assert whole.by_cell is not None
+    op, attempt, _, start, _ = np.unravel_index(whole.by_cell.transition, whole.counts.shape)
+    gave = []
+    for a in range(whole.attempts):
+        mine = (op == USED[2]) & (attempt == a) & (start == 0)
+        times = np.bincount(whole.by_cell.cell[mine], whole.by_cell.count[mine])
+        gave.append(times.sum() ** 2 / (times**2).sum())
+    behind = cells_behind(whole.restrict(USED))
+    assert np.any(np.isclose(behind[0, 0, 2], gave))
+    assert np.any(np.isclose(behind[1, 0, 2], gave))
+    assert np.all(behind[0, 2] == [whole.sample.size, behind[0, 0, 1], whole.sample.size])
 
 
 def test_an_interval_is_a_few_per_cent_where_cells_are_hundreds(sure: Ranking) -> None:

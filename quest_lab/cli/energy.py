@@ -124,5 +124,5 @@ def _without_schedule(full: Characterization, out: Path | None, asked: Asked) ->
         raise BadInput(f"{option}: wants a --schedule, whose writes and reads say which pattern is cheapest")
     used = tuple(range(full.states)) if asked.states is None else tuple(sorted(asked.states))
     found, replicas = full.restrict(used), _replicas(full, used, asked.resamples)
-    errors = Errors.of([Matrices.of(one) for one in replicas], found.sample.size)
+    errors = Errors.of([Matrices.of(one) for one in replicas], found)
     return Priced(found, used, Matrices.of(found), errors)

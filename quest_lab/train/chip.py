@@ -20,6 +20,7 @@ from quest_lab.events import pieces, spent_j
 from quest_lab.layers import Levels
 from quest_lab.mapping import Pattern, check, level_count, to_levels, to_states
 from quest_lab.placement import Placement
+from quest_lab.protocols.learned import Learned
 from quest_lab.protocols.validate_budget import check_budget
 from quest_lab.protocols.validate_encodings import Decoded
 from quest_lab.protocols.validate_tiles import Programming
@@ -27,7 +28,7 @@ from quest_lab.run_tables import TABLES
 from quest_lab.runfile import Run, open_run
 from quest_lab.schema import Field, Kind, Op, Result
 from quest_lab.session import Session
-from quest_lab.write import Programmer, Written
+from quest_lab.write import Programmer, Written, policy_for
 
 KIND = "in-the-loop"
 COLUMNS = TABLES["loop_steps"].names
@@ -35,11 +36,13 @@ COLUMNS = TABLES["loop_steps"].names
 
 @dataclass
 class Past:
-    """What a run did before it was cut off: rows of `loop_steps`, pulses of each cell, energy behind the last row."""
+    """What a run did before it was cut off: rows of `loop_steps`, pulses of each cell, energy behind the last row, and
+    what the writer had learned of the cells that have a baseline (None: nothing yet)."""
 
     rows: dict[str, list[float]]
     pulses: NDArray[np.int64]
     left_j: float
+    memory: NDArray[np.int16] | None = None
 
     @classmethod
     def none(cls, cells: int) -> Self:
@@ -52,7 +55,9 @@ class Past:
             table = run.columns("loop_steps", COLUMNS)
             rows = {name: table[name].tolist() for name in COLUMNS}
             begin = int(rows["calls"][-1]) if rows["calls"] else 0
-            return cls(rows, _pulses(run, found), spent_j(run, found.read, begin))
+            learned = Learned(run, found, found.cells, policy_for(found))
+            learned.hear(0, run.rows("calls"))
+            return cls(rows, _pulses(run, found), spent_j(run, found.read, begin), learned.memory)
 
 
 class ChipWeights:
@@ -79,6 +84,8 @@ class ChipWeights:
             session.device, found, check=session.stop.check, closed_loop=closed_loop
         )
         self.past = past or Past.none(session.device.capabilities.cells)
+        if self.past.memory is not None:
+            self._programmer.memory[found.cells] = self.past.memory
         self._load = Programming(Decoded(found, self.pattern), [placement], [], closed_loop)
         self._asked: Levels | None = None
         self._states = np.zeros(placement.weights, np.int8)

@@ -24,6 +24,7 @@ from quest_lab.sim.skmtj import SkMTJ
 
 pytestmark = pytest.mark.campaign
 SAMPLES, CELLS, RESAMPLES, SEED = 40, 256, 100, 11
+SPLITS = 3  # of the same cells into samples, at random
 USED = (0, 3, 6)
 KINDS = ("matrix, cell scope", "matrix, array scope", "pattern's sum", "pattern's distance to the best")
 
@@ -79,10 +80,11 @@ def test_intervals_hold_the_truth(publish: Callable[[str, str, str], None], tmp_
         counts = count(schedule)
     found = chip()
     truth = ranked(found, counts)
-    order = np.random.default_rng(SEED).permutation(found.sample.size)
+    rng = np.random.default_rng(SEED)
+    orders = [rng.permutation(found.sample.size) for _ in range(SPLITS)]
     seen: list[list[np.ndarray]] = [[] for _ in KINDS]
     wrong = said = 0
-    for places in np.array_split(order, SAMPLES):
+    for places in (some for order in orders for some in np.array_split(order, SAMPLES)):
         mine = ranked(part(found, np.sort(places)), counts, RESAMPLES)
         for into, values in zip(seen, hits(mine, truth), strict=True):
             into.append(values)
@@ -98,8 +100,9 @@ def test_intervals_hold_the_truth(publish: Callable[[str, str, str], None], tmp_
         lines.append(f"| {kind} | {values.size} | {shares[-1]:.1%} | {np.median(values.imag):.2%} |")
     lines += [
         "",
-        f"{SAMPLES} samples of {CELLS} cells each, seed {SEED}, of one simulated chip `scaled` at its default spread "
-        f"(states R0, R3, R6); {RESAMPLES} resamples. The truth is what all {found.sample.size} cells show. "
+        f"{SPLITS} times {SAMPLES} samples of {CELLS} cells each, seed {SEED}, of one simulated chip `scaled` at its "
+        f"default spread (states R0, R3, R6); {RESAMPLES} resamples. The truth is what all {found.sample.size} cells "
+        "show. "
         f"A pattern was said to be the cheapest {said} times, {wrong} times wrongly.",
     ]
     publish("matrix-intervals", "Intervals of energy matrices and patterns", "\n".join(lines))

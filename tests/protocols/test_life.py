@@ -21,6 +21,7 @@ from quest_lab.protocols.replay import replay_tiles
 from quest_lab.schedule import Schedule, synthesize
 from quest_lab.session import Session
 from quest_lab.sim.skmtj import SkMTJ
+from quest_lab.write import policy_for
 
 PATTERN, CELLS = (1, 0, 2), 240
 Make = Callable[..., Any]
@@ -66,6 +67,22 @@ def test_a_replay_takes_what_was_expected_of_it(
     for want, got in ((need.pulses, ledger.pulses), (need.energy_j, ledger.energy_j)):
         assert np.all(got <= 1.02 * want)  # at first the dearest state is taken; energies are means of cells
         assert got.sum() > 0.8 * want.sum()
+
+
+def test_a_write_has_one_expected_cost_in_budget_and_replay(
+    session_on: Make, restricted: Callable[..., Characterization], schedule: Schedule
+) -> None:
+    """Of cells under the threshold law, whose later writes are cheaper: the steps behind the load."""
+    model = SkMTJ.preset("lab")
+    found, session = restricted(model), session_on(model)
+    assert policy_for(found).model.lasting
+    placements = [Placement.on(found, schedule.weights)]
+    load, whole = (
+        of_replay(session, schedule, found, PATTERN, placements, 0, last, (), "energy").energy_j
+        for last in (0, 12)
+    )
+    done = replay_tiles(session, schedule, found, PATTERN, placements)
+    assert whole.sum() - load.sum() == pytest.approx(done.total("predicted_energy_j"), rel=1e-9)
 
 
 @pytest.mark.parametrize("budget", [{"pulses": 5}, {"energy_j": 1e-15}])

@@ -31,6 +31,7 @@ from quest_lab.sim.skmtj import SkMTJ
 from quest_lab.train.chip import KIND, ChipWeights, Past
 from quest_lab.train.config import TrainConfig, TrainResult
 from quest_lab.train.loop import Checkpoints, train
+from quest_lab.write import policy_for
 
 TINY = TrainConfig(network="2-4M-4-A", epochs=2, batch_size=256, learning_rate=0.03, shift_pixels=0)
 WEIGHTS = 216
@@ -43,8 +44,8 @@ def _train(folder: Path, cells: Any = None, config: TrainConfig = TINY, **kwargs
     return train(config, weights=folder / "w.h5", schedule=folder / "s.h5", cells=cells, **kwargs)
 
 
-def _on(session: Session, found: Characterization, **kwargs: Any) -> ChipWeights:
-    return ChipWeights(session, found, Placement.on(found, WEIGHTS), 2, **kwargs)
+def _on(session: Session, found: Characterization, bits: int = 2, **kwargs: Any) -> ChipWeights:
+    return ChipWeights(session, found, Placement.on(found, WEIGHTS), bits, **kwargs)
 
 
 def _recorded(session: Session, path: Path, *, resume: bool = False) -> Session:
@@ -195,6 +196,25 @@ def test_cut_off_within_a_write_it_goes_on(
     accounts = ("spent_energy_j", "verify_energy_j", "resume_energy_j")
     assert sum(cells.total(name) for name in accounts) == pytest.approx(whole_j, rel=1e-5)
     assert done.weights.read_bytes() == in_software.weights.read_bytes()
+
+
+def test_resumed_between_two_steps_it_writes_as_undisturbed(
+    session_on: Make, noise_free: Make, tmp_path: Path
+) -> None:
+    """Cells differ in their thresholds and in nothing else: what was learned of a cell decides its pulses."""
+    model, everyone = replace(noise_free("scaled"), d_cell=0.025), np.arange(240)
+    found = characterize(session_on(model), everyone, everyone[::8], ROUGH)[0].restrict(tuple(range(7)))
+    assert policy_for(found).model.lasting
+    seven, checkpoints = replace(TINY, bits=3, learning_rate=0.1), Checkpoints(tmp_path / "cut" / "c.h5")
+    whole, session = _on(session_on(model), found, 3), session_on(model)
+    _train(tmp_path / "whole", whole, seven)
+    booked, stop = _recorded(session, tmp_path / "cells.h5"), _Until(4, Interrupted("stopped"))
+    assert booked.run is not None
+    with pytest.raises(Interrupted), booked.run:
+        _train(tmp_path / "cut", _on(booked, found, 3), seven, checkpoints=checkpoints, stop=stop)
+    cells = _on(session, found, 3, past=Past.of(tmp_path / "cells.h5", found))
+    _train(tmp_path / "cut", cells, seven, checkpoints=replace(checkpoints, resume=True))
+    assert np.array_equal(cells.pulses, whole.pulses)
 
 
 def test_a_life_too_short_for_the_load_is_told_before_the_first_pulse(
