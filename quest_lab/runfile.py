@@ -30,7 +30,7 @@ def open_run(path: Path | str, kind: str | None = None) -> Run:
     if not path.exists() and part_of(path).exists():
         path = part_of(path)
     if not path.is_file():
-        raise BadInput(f"{path}: no such file")
+        raise BadInput(f"{path}: {'is a folder, no file' if path.is_dir() else 'no such file'}")
     try:
         file = h5py.File(path, "r")
     except BlockingIOError as error:

@@ -270,11 +270,26 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, BadInput) and not self._began():
+            self._discard()
+            return
         try:
             self.close(_status_of(error))
         except QuestLabError:
             if error is None:  # else the first error is the one to tell
                 raise
+
+    def _began(self) -> bool:
+        """Whether any cell got or was asked for anything, or a note was left."""
+        return any(self.rows(table) for table in ("applies", "reads", "marks"))
+
+    def _discard(self) -> None:
+        """Leave no file of a run that was refused before it began."""
+        self._closed = True
+        self._finish(Status.FAILED)
+        part_of(self.path).unlink(missing_ok=True)
+        if self._journal is not None:
+            self._journal.close()
 
     def _set_time(self) -> None:
         """One clock read a row is enough: wall time is taken as far ahead of it as at the last flush."""
@@ -390,6 +405,8 @@ def _check_same(path: Path, kind: str, seed: int, settings: Mapping[str, Any]) -
 def _refuse_existing(path: Path, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise BadInput(f"{path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise BadInput(f"{path}: is a folder; want the name of a file")
     part = part_of(path)
     if path.exists() and not overwrite:
         raise BadInput(f"{path}: exists already: give another name, or --overwrite")
