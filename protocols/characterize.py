@@ -70,7 +70,9 @@ class CharacterizeSettings:
             if (value := getattr(self, name)) < least:
                 raise BadInput(f"{name}={value}: want at least {least}")
         if not 0 < self.confidence < 1:
-            raise BadInput(f"confidence={self.confidence}: want a half-width of probabilities, above 0, below 1")
+            raise BadInput(
+                f"confidence={self.confidence}: want a half-width of probabilities, above 0, below 1"
+            )
 
     def amplitudes(self, usual: Range) -> list[float]:
         """The staircase, from start to stop, or where they are not given over the `usual` range."""
@@ -81,7 +83,9 @@ class CharacterizeSettings:
                 f"staircase {start}:{stop}:{self.step_v} V: want start < stop and a step that fits between them"
             )
         if (count := round((stop - start) / self.step_v)) > _MOST_STEPS:
-            raise BadInput(f"staircase {start}:{stop}:{self.step_v} V: {count} steps, want at most {_MOST_STEPS}")
+            raise BadInput(
+                f"staircase {start}:{stop}:{self.step_v} V: {count} steps, want at most {_MOST_STEPS}"
+            )
         return [round(start + i * self.step_v, 6) for i in range(count + 1)]
 
 

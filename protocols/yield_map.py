@@ -40,7 +40,9 @@ class YieldSettings:
         low = usual.low if self.short_below_ohm is None else self.short_below_ohm
         high = usual.high if self.open_above_ohm is None else self.open_above_ohm
         if not low < high:
-            raise BadInput(f"short_below_ohm={low:g}, open_above_ohm={high:g}: want the first below the second")
+            raise BadInput(
+                f"short_below_ohm={low:g}, open_above_ohm={high:g}: want the first below the second"
+            )
         return Range(low, high)
 
 
