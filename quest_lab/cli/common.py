@@ -162,7 +162,7 @@ def accounts(total: Callable[[str], float]) -> list[tuple[str, str]]:
 def energy(joule: float) -> str:
     """An energy with the prefix that fits, three digits: 3.6 pJ, 1.2 µJ."""
     for factor, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"), (1e-15, "fJ")):
-        if abs(joule) >= factor:
+        if abs(joule) >= 0.9995 * factor:  # three digits round it up
             return f"{joule / factor:.3g} {unit}"
     return "0 J" if joule == 0 else f"{joule:.3g} J"
 

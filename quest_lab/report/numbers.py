@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
-
-
 _EXACT = 1e-6  # a relative interval this narrow is rounding
+_ROUNDS_UP = 0.9995  # of a power of ten, in three digits
 
 
 def prefix_for(values: ArrayLike, unit: str = "J") -> tuple[float, str]:
@@ -17,7 +16,7 @@ def prefix_for(values: ArrayLike, unit: str = "J") -> tuple[float, str]:
     finite = finite[np.isfinite(finite)]
     largest = float(finite.max()) if finite.size else 0.0
     for factor, prefix in _PREFIXES:
-        if largest >= factor:
+        if largest >= _ROUNDS_UP * factor:
             return factor, prefix + unit
     return (1.0, unit) if largest == 0.0 else (_PREFIXES[-1][0], _PREFIXES[-1][1] + unit)
 
@@ -44,7 +43,7 @@ def three(value: float) -> str:
     """Three digits, no exponent for anything between 0.001 and a million."""
     if value == 0:
         return "0"
-    if 1e3 <= abs(value) < 1e6:
+    if _ROUNDS_UP * 1e3 <= abs(value) < 1e6:
         return f"{value:.0f}"
     return f"{value:#.3g}".rstrip(".") if abs(value) >= 1e-3 else f"{value:.2e}"
 
