@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from quest_lab.protocols.replay_costs import COST_NAMES
 from quest_lab.report import style
 from quest_lab.report.numbers import pattern_name, percent, prefix_for, quantity, short, state_names, three
 from quest_lab.report.page import Block, Numbers, Picture, Section, Text
@@ -208,15 +209,6 @@ def _accounts(load: pandas.DataFrame, steps: pandas.DataFrame) -> Figure:
     return figure
 
 
-_COST_NAMES = {
-    "spent_energy_j": "write energy",
-    "verify_energy_j": "verify reads",
-    "field_energy_j": "reset fields (array)",
-    "time_s": "time",
-    "writes_wrong": "writes that end elsewhere",
-}
-
-
 def _cost_table(run: Run) -> Numbers:
     """What the policy expected of the writes after the initial load, and what they cost."""
     costs = run.result("write_costs")
@@ -225,7 +217,7 @@ def _cost_table(run: Run) -> Numbers:
     for i, (name, unit) in enumerate(zip(names, units, strict=True)):
         values = (float(costs[c][i]) for c in ("expected", "low", "high", "observed"))
         mean, low, high, observed = (quantity(v, unit) if unit else three(v) for v in values)
-        rows.append((_COST_NAMES.get(name, name), mean, f"{low} to {high}", observed))
+        rows.append((COST_NAMES.get(name, name), mean, f"{low} to {high}", observed))
     note = (
         f"The policy rests on: {costs.attrs['model']}. Interval: 95 %, of what the characterised cells leave open; a "
         "single value for counted shares. Times: pulse and read widths, one after the other."
