@@ -34,6 +34,7 @@ from quest_lab.seeds import generator
 from quest_lab.session import Session
 
 _REACH_SIGMAS = 2.5  # how far the attempts reach into the spread of the cells' thresholds
+_MOST_STEPS = 10_000  # of a staircase
 _LEAST_CYCLES = 8  # of write trials that a budget must leave room for
 _RESPONSE_SIGMAS = 8.0  # a cell whose top differs from its R0 by less than this many read noises is stuck
 
@@ -65,8 +66,13 @@ class CharacterizeSettings:
             raise BadInput(f"baseline_reads={self.baseline_reads}: want at least 8 reads a baseline")
         if self.attempts is not None and (self.attempts < 1 or self.attempts % 2 == 0):
             raise BadInput(f"attempts={self.attempts}: want an odd number")
-        if self.repeats < 2 or self.max_cycles < 1 or not self.confidence > 0:
-            raise BadInput("want repeats >= 2, max_cycles >= 1, confidence > 0")
+        for name, least in (("repeats", 2), ("max_cycles", 1)):
+            if (value := getattr(self, name)) < least:
+                raise BadInput(f"{name}={value}: want at least {least}")
+        if not 0 < self.confidence < 1:
+            raise BadInput(
+                f"confidence={self.confidence}: want a half-width of probabilities, above 0, below 1"
+            )
 
     def amplitudes(self, usual: Range) -> list[float]:
         """The staircase, from start to stop, or where they are not given over the `usual` range."""
@@ -76,7 +82,10 @@ class CharacterizeSettings:
             raise BadInput(
                 f"staircase {start}:{stop}:{self.step_v} V: want start < stop and a step that fits between them"
             )
-        count = round((stop - start) / self.step_v)
+        if (count := round((stop - start) / self.step_v)) > _MOST_STEPS:
+            raise BadInput(
+                f"staircase {start}:{stop}:{self.step_v} V: {count} steps, want at most {_MOST_STEPS}"
+            )
         return [round(start + i * self.step_v, 6) for i in range(count + 1)]
 
 

@@ -21,6 +21,7 @@ from quest_lab.protocols.measurement import (
     Ends,
     Kind,
     Measured,
+    check_amplitudes,
     check_budget,
     heat_of,
     log_spaced,
@@ -79,6 +80,7 @@ def endurance(session: Session, cells: Cells, settings: EnduranceSettings) -> Me
     resets = settings.cycles + looks.size
     pulses = resets + settings.cycles + looks.size * settings.staircase_steps
     heat = heat_of(top_pulse(session, settings.amplitude_v), pulses - resets)
+    check_amplitudes(session, settings.amplitude_v)
     what = f"endurance, {settings.cycles} cycles and {looks.size} looks"
     check_budget(session, cells, pulses, resets, what, heat)
     seen = [_look(session, cells, settings)]

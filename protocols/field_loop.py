@@ -48,6 +48,8 @@ class FieldLoopSettings:
     def __post_init__(self) -> None:
         if self.field_t is not None and not 0.0 < self.field_t < np.inf:
             raise BadInput(f"field_t={self.field_t}: want a finite field above 0 T")
+        if self.width_s is not None and not 0.0 < self.width_s < np.inf:
+            raise BadInput(f"width_s={self.width_s}: want a finite width above 0 s")
         if self.points < 3 or self.reads < 2:
             raise BadInput(f"points={self.points}, reads={self.reads}: want at least 3 and 2")
 
@@ -59,7 +61,7 @@ class FieldLoopSettings:
         reset = can.reset if isinstance(can.reset, FieldPulse) else FieldPulse(can.field_t.high, 10e-3)
         most = min(_BEYOND_RESET * abs(reset.field_t), can.field_t.high, -can.field_t.low)
         top = most if self.field_t is None else self.field_t
-        return np.linspace(-top, top, self.points), self.width_s or reset.width_s
+        return np.linspace(-top, top, self.points), reset.width_s if self.width_s is None else self.width_s
 
 
 def field_loop(session: Session, cells: Cells, settings: FieldLoopSettings) -> Measured:
@@ -68,6 +70,8 @@ def field_loop(session: Session, cells: Cells, settings: FieldLoopSettings) -> M
     LimitExceeded before the first pulse if a ledger lacks the pulses.
     """
     field_t, width_s = settings.pulses(session)
+    if settings.field_t is not None:  # refused here if it is beyond a limit
+        session.device.apply(FieldPulse(settings.field_t, width_s), cells[:0])
     branches = np.stack([field_t, field_t[::-1]])
     check_budget(session, cells, 1 + branches.size, branches.size, "R-H loop")
     can = session.device.capabilities

@@ -19,6 +19,7 @@ from quest_lab.errors import BadInput
 from quest_lab.findings import Finding, mean, share
 from quest_lab.protocols.measurement import (
     Measured,
+    check_amplitudes,
     check_budget,
     heat_of,
     moved,
@@ -108,6 +109,7 @@ def _checked(
         raise BadInput(f"chip {can.chip_id}: a reset empties all cells at once, those to be watched too")
     if cells.size != can.cells:
         raise BadInput(f"half-select: {cells.size} of {can.cells} cells: want the whole crossbar")
+    check_amplitudes(session, settings.amplitude_v)
     return can.lines, top_pulse(session, settings.amplitude_v), can.reset
 
 

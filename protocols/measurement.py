@@ -173,6 +173,13 @@ def check_budget(
     check_energy(session, cells, heat, what, "up to")
 
 
+def check_amplitudes(session: Session, *amplitudes_v: float | None) -> None:
+    """LimitExceeded before the first pulse if a set pulse of one of these volts (None: the top) is beyond a limit."""
+    for volts in amplitudes_v:
+        if volts is not None:
+            session.device.apply(top_pulse(session, volts), np.empty(0, np.int64))
+
+
 def heat_of(pulse: VoltagePulse, count: int = 1) -> float:
     """V^2 t of so many pulses."""
     return count * pulse.amplitude_v**2 * pulse.width_s

@@ -27,17 +27,22 @@ class Metered:
 
     def left(self, cells: Cells) -> int:
         """Pulses that each of `cells` may still get."""
-        left = (
-            np.iinfo(np.int64).max if self._budget is None else self._budget - int(self.pulses[cells].max())
-        )
-        return left if self._ledger is None else min(left, int(self._ledger(cells).min()))
+        return int(self._left(cells).min())
 
     def check(self, cells: Cells, pulses: int, what: str) -> None:
         """LimitExceeded with the shortfall unless each of `cells` may get this many more."""
-        if (left := self.left(cells)) < pulses:
+        left = self._left(cells)
+        worst = int(left.argmin())
+        if left[worst] < pulses:
             raise LimitExceeded(
-                f"budget: {what} needs at least {pulses} pulses a cell, {left} are left: {pulses - left} too few"
+                f"budget: cell {cells[worst]}: {what} needs at least {pulses} pulses a cell, {left[worst]} are left: "
+                f"{pulses - left[worst]} too few"
             )
+
+    def _left(self, cells: Cells) -> NDArray[np.int64]:
+        free = np.full(cells.size, np.iinfo(np.int64).max)
+        mine = free if self._budget is None else self._budget - self.pulses[cells]
+        return mine if self._ledger is None else np.minimum(mine, self._ledger(cells))
 
     def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
         self.pulses[cells] += 1

@@ -22,6 +22,13 @@ COSTS = {
     "time_s": "s",
     "writes_wrong": "",
 }
+COST_NAMES = {  # as people read them; others are called what they are
+    "spent_energy_j": "write energy",
+    "verify_energy_j": "verify reads",
+    "field_energy_j": "reset fields (array)",
+    "time_s": "time",
+    "writes_wrong": "writes that end elsewhere",
+}
 
 
 @dataclass

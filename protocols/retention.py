@@ -21,6 +21,7 @@ from quest_lab.lifetimes import Lives, fit_barrier
 from quest_lab.protocols.measurement import (
     Measured,
     at_r0,
+    check_amplitudes,
     check_budget,
     heat_of,
     log_spaced,
@@ -60,6 +61,7 @@ class RetentionSettings:
 def retention(session: Session, cells: Cells, settings: RetentionSettings) -> Measured:
     """Program once and look until `last_s`. LimitExceeded before the first pulse if a ledger lacks the pulses."""
     amplitudes = settings.amplitudes_v or (top_pulse(session).amplitude_v,)
+    check_amplitudes(session, *settings.amplitudes_v)
     check_budget(session, cells, 2, 1, "retention", heat_of(top_pulse(session, max(amplitudes))))
     group = np.arange(cells.size) % len(amplitudes)
     base, noise = at_r0(session, cells, settings.reads)

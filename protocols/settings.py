@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 from quest_lab.errors import BadInput
 
 T = TypeVar("T")
+_MOST = 10**12  # of anything that is counted
 
 
 def read_settings(settings: type[T], what: str, words: Sequence[str]) -> T:
@@ -36,10 +37,11 @@ def _value(kind: str, text: str, word: str) -> Any:
             return tuple(float(part) for part in text.split(","))
         number = float(text)
         if "int" in kind:
-            if number != int(number):
+            if number != int(number) or abs(number) > _MOST:
                 raise ValueError
             return int(number)
         return number
     except (ValueError, KeyError, OverflowError):
-        wanted = "true or false" if "bool" in kind else "an integer" if "int" in kind else "a number"
+        integer = f"an integer of at most {_MOST:g}"
+        wanted = "true or false" if "bool" in kind else integer if "int" in kind else "a number"
         raise BadInput(f"--set {word}: {text!r} is not {wanted}") from None

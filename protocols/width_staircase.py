@@ -18,6 +18,7 @@ from quest_lab.findings import Finding, mean, share
 from quest_lab.protocols.measurement import (
     Measured,
     at_r0,
+    check_amplitudes,
     check_budget,
     heat_of,
     log_spaced,
@@ -48,10 +49,10 @@ class WidthSettings:
     def __post_init__(self) -> None:
         if self.amplitudes < 3 or self.repeats < 1:
             raise BadInput(f"amplitudes={self.amplitudes}, repeats={self.repeats}: want at least 3 and 1")
-        if not (0.0 < self.reach < 1.0 and self.decades > 0.0 and self.widths_per_decade > 0):
+        if not (0.0 < self.reach < 1.0 and 0.0 < self.decades <= 12.0 and self.widths_per_decade > 0):
             raise BadInput(
                 f"reach={self.reach}, decades={self.decades}, widths_per_decade={self.widths_per_decade}: "
-                "want a share below 1 and positive numbers"
+                "want a share below 1, at most 12 decades and a positive number"
             )
 
     def widths_s(self, session: Session) -> Floats:
@@ -76,6 +77,7 @@ def width_staircase(session: Session, cells: Cells, settings: WidthSettings) -> 
     reference, noise = at_r0(session, cells, _READS)
     typical_v = _typical_v(session, cells, reference, noise)
     amplitude_v = typical_v * (1.0 + np.linspace(-settings.reach, settings.reach, settings.amplitudes))
+    check_amplitudes(session, float(amplitude_v[-1]))
     time_s = np.full((settings.repeats, settings.amplitudes, cells.size), np.nan)
     for i in steps(session, "width staircases", rounds):
         at = np.unravel_index(i, time_s.shape[:2])

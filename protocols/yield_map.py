@@ -31,13 +31,17 @@ class YieldSettings:
     def __post_init__(self) -> None:
         if self.reads < 2:
             raise BadInput(f"reads={self.reads}: want at least 2, they tell the noise")
+        for name in ("short_below_ohm", "open_above_ohm"):
+            if (value := getattr(self, name)) is not None and not 0 < value < np.inf:
+                raise BadInput(f"{name}={value:g}: want a finite resistance above 0 ohm")
+        self.window(Range(0.0, np.inf))
 
     def window(self, usual: Range) -> Range:
         low = usual.low if self.short_below_ohm is None else self.short_below_ohm
         high = usual.high if self.open_above_ohm is None else self.open_above_ohm
-        if not 0.0 < low < high:
+        if not low < high:
             raise BadInput(
-                f"short_below_ohm={low:g}, open_above_ohm={high:g}: want 0 < the first < the second"
+                f"short_below_ohm={low:g}, open_above_ohm={high:g}: want the first below the second"
             )
         return Range(low, high)
 

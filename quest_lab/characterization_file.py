@@ -109,6 +109,9 @@ def to_result(found: Characterization) -> Result:
     return Result(NAME, fields, title=f"Characterisation of {found.chip_id}", attrs={**rest, **attrs})
 
 
+_FINITE = ("baseline_ohm", "resistance_ohm", "level_mean", "boundary", "set_v")
+
+
 def load_characterization(path: Path | str) -> Characterization:
     """Read it from a run file of `characterize`. Raises BadInput naming the file and what is missing."""
     with open_run(path) as run:
@@ -116,7 +119,10 @@ def load_characterization(path: Path | str) -> Characterization:
             raise BadInput(
                 f"{path}: holds no result {NAME!r} (it is a run of kind {run.kind!r}, {run.status})"
             )
-        return _from_dataset(run.result(NAME), str(path))
+        try:
+            return _from_dataset(run.result(NAME), str(path))
+        except KeyError as error:  # one of an interval's ends
+            raise BadInput(f"{path}: result {NAME!r}: {str(error.args[0]).split('. ')[0]}") from error
 
 
 def _from_dataset(data: xr.Dataset, path: str) -> Characterization:
@@ -126,6 +132,14 @@ def _from_dataset(data: xr.Dataset, path: str) -> Characterization:
         raise BadInput(f"{path}: result {NAME!r} lacks {missing[0]!r}")
     a: dict[str, Any] = dict(data.attrs)
     v = {name: np.asarray(data[name].values) for name in _FIELDS}
+    for name in _FINITE:
+        if not np.isfinite(v[name]).all():
+            raise BadInput(f"{path}: result {NAME!r}: {name} has values that are not finite")
+    for name in ("cells", "counts"):
+        if (v[name] < 0).any():
+            raise BadInput(
+                f"{path}: result {NAME!r}: {name} has values below 0, the least is {v[name].min()}"
+            )
     return Characterization(
         chip_id=str(a["chip_id"]),
         set_v=v["set_v"],

@@ -45,6 +45,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     """BadInput, before anything is computed, if a format is unknown or a file is there."""
     if path.suffix not in SUFFIXES:
         raise BadInput(f"--export {path}: want a name that ends with {' or '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise BadInput(f"--export {path}: there is no folder {path.parent}")
     if not overwrite and (there := [p for p in targets(path) if p.exists()]):
         raise BadInput(f"{there[0]}: exists; --overwrite replaces it")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
+ROUNDS_UP = 0.9995  # of a power of ten, in three digits
 _NUMBER_AND_UNIT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d\s.+-].*)")
 
 
@@ -45,7 +46,7 @@ def prefix_for(values: ArrayLike, unit: str = "J") -> tuple[float, str]:
     finite = finite[np.isfinite(finite)]
     largest = float(finite.max()) if finite.size else 0.0
     for factor, prefix in _PREFIXES:
-        if largest >= factor:
+        if largest >= ROUNDS_UP * factor:
             return factor, prefix + unit
     return (1.0, unit) if largest == 0.0 else (_PREFIXES[-1][0], _PREFIXES[-1][1] + unit)
 

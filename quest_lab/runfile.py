@@ -28,7 +28,7 @@ def open_run(path: Path | str, kind: str | None = None) -> Run:
     """Open a run file, finished or not; if only `path`.part is there, that. Raises BadInput, also of another `kind`."""
     path = on_disk(Path(path))
     if not path.is_file():
-        raise BadInput(f"{path}: no such file")
+        raise BadInput(f"{path}: {'is a folder, no file' if path.is_dir() else 'no such file'}")
     try:
         file = h5py.File(path, "r")
     except BlockingIOError as error:

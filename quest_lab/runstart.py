@@ -125,6 +125,8 @@ def _check_same(path: Path, kind: str, seed: int, settings: Mapping[str, Any]) -
 def _refuse_existing(path: Path, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise BadInput(f"{path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise BadInput(f"{path}: is a folder; want the name of a file")
     part = part_of(path)
     if path.exists() and not overwrite:
         raise BadInput(f"{path}: exists already: give another name, or --overwrite")

@@ -236,11 +236,26 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, BadInput) and not self._began():
+            self._discard()
+            return
         try:
             self.close(_status_of(error))
         except QuestLabError:
             if error is None:  # else the first error is the one to tell
                 raise
+
+    def _began(self) -> bool:
+        """Whether any cell got or was asked for anything, or a note was left."""
+        return any(self.rows(table) for table in ("applies", "reads", "marks"))
+
+    def _discard(self) -> None:
+        """Leave no file of a run that was refused before it began."""
+        self._closed = True
+        self._finish(Status.FAILED)
+        part_of(self.path).unlink(missing_ok=True)
+        if self._journal is not None:
+            self._journal.close()
 
     def _set_time(self) -> None:
         """One clock read a row is enough: wall time is taken as far ahead of it as at the last flush."""

@@ -113,6 +113,7 @@ def open_bench(
     hardware: bool = False,
     log_wire: bool | None = None,
     ledger: Path | str | None = None,
+    budget: Budget | None = None,
     recover: bool = False,
     dry_run: bool = False,
 ) -> Iterator[Session]:
@@ -122,15 +123,17 @@ def open_bench(
     simulated twin, or with `hardware=True` its instruments, if they answer as the file says. `cells` (of a bench
     file, at most those wired) and `seed` go before what a bench file says of its twin; elsewhere the seed is 0
     by default. `run`: a path starts a run file (of `kind`, `title`, `settings`) and finishes it, or with
-    `resume` goes on with one that was cut off; a RunWriter stays its owner's. `each_call`: a kill loses no
-    call on a simulated chip either. `log_wire`: keep every exchange
-    with the instruments in the run's `visa` table (default: on hardware). `ledger`: counts what each cell gets
-    (default: on hardware the bench file's `chip.ledger`). `recover`: cells that a cut-off run at `run` left in
-    doubt are read first; without it such a run is in the way. `dry_run`: the simulated twin stands for the bench
-    file's instruments and chip, and no ledger is debited. Raises BadInput for an unknown name, naming the known
-    ones.
+    `resume` goes on with one that was cut off; a RunWriter stays its owner's. A run that is refused (BadInput) before
+    any cell is reached leaves no file. `each_call`: a kill loses no call on a simulated chip either. `log_wire`: keep
+    every exchange with the instruments in the run's `visa` table (default: on hardware). `ledger`: counts what each
+    cell gets (default: on hardware the bench file's `chip.ledger`), up to `budget` (default: the bench file's).
+    `recover`: cells that a cut-off run at `run` left in doubt are read first; without it such a run is in the way.
+    `dry_run`: the simulated twin stands for the bench file's instruments and chip, and no ledger is debited. Raises
+    BadInput for an unknown name, naming the known ones.
     """
     chosen = _choose(name, cells, seed, hardware=hardware, dry_run=dry_run)
+    if budget is not None and not (ledger or chosen.ledger):
+        raise BadInput("budget: needs a ledger, which counts what each cell gets")
     stop, seed = Stop(), chosen.seed
     with ExitStack() as stack:
         left: list[Leftover] = []
@@ -157,7 +160,7 @@ def open_bench(
         if path := ledger or chosen.ledger:
             can = device.capabilities
             counted = stack.enter_context(open_ledger(Path(path), can.chip_id, can.cells))
-            device = budgeted = Budgeted(device, counted, chosen.budget)
+            device = budgeted = Budgeted(device, counted, budget or chosen.budget)
             pulses_left, energy_left_j = budgeted.pulses_left, budgeted.energy_left_j
         if run is not None:
             if each_call and device.capabilities.simulated:

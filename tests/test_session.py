@@ -16,7 +16,7 @@ import pytest
 from quest_lab import open_bench, open_run
 from quest_lab.clock import VirtualClock
 from quest_lab.device import VoltagePulse
-from quest_lab.errors import BadInput, Interrupted, LimitExceeded
+from quest_lab.errors import BadInput, DeviceError, Interrupted, LimitExceeded
 from quest_lab.examples import example_benches
 from quest_lab.schema import Outcome
 from quest_lab.session import BENCHES, Stop, stop_on_signals, switch_off
@@ -160,13 +160,19 @@ def test_a_bench_that_does_not_open_leaves_a_failed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
-        raise BadInput("no such address")
+        raise DeviceError("no answer")
 
     monkeypatch.setattr("quest_lab.session.BENCHES", {"scaled": (broken, 4)})
-    with pytest.raises(BadInput, match="address"), open_bench("scaled", run=tmp_path / "r.h5"):
+    with pytest.raises(DeviceError, match="answer"), open_bench("scaled", run=tmp_path / "r.h5"):
         pass
     with open_run(tmp_path / "r.h5") as run:
         assert run.status == "failed"
+
+
+def test_a_run_that_is_refused_before_any_cell_is_reached_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(LimitExceeded), open_bench("scaled", run=tmp_path / "r.h5"):
+        raise LimitExceeded("the budget does not suffice")
+    assert not list(tmp_path.iterdir())
 
 
 def test_stop_is_heard_across_threads() -> None:

@@ -24,6 +24,8 @@ from quest_lab.quantity import prefix_for
 from quest_lab.runfile import open_run
 from quest_lab.session import Session, bench_name, open_bench
 
+_FRAME = 3  # of a column: a line and two blanks
+
 
 def default_states(found: Characterization, levels: int) -> tuple[int, ...]:
     """As many states as there are weight levels, evenly spread from R0 to the top."""
@@ -140,19 +142,39 @@ def print_resumes(out: Path) -> None:
 def print_table(
     title: str, header: Sequence[str], rows: Sequence[Sequence[object]], *, note: str = ""
 ) -> None:
-    """A table on stdout with its note below; plain text where stdout is no terminal."""
+    """A table on stdout with its note below, in parts where it is too wide; plain text where stdout is no terminal."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    console.print(table)
+    cells = [[str(cell) for cell in row] for row in rows]
+    for part in _parts([header, *cells], console.width):
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for i, width in part.items():
+            table.add_column(header[i], justify="right" if i else "left", overflow="fold", width=width)
+        for row in cells:
+            table.add_row(*(row[i] for i in part))
+        console.print(table)
     if note:
         console.print(note, width=min(console.width, 120), highlight=False)
     console.print()
+
+
+def _parts(rows: Sequence[Sequence[str]], room: int) -> Iterator[dict[int, int]]:
+    """Columns and their widths that fit beside the first one with their words whole, part after part."""
+    columns = list(zip(*rows, strict=True))
+    word = [max(len(word) for cell in column for word in ("", *cell.split())) for column in columns]
+    whole = [max(map(len, column)) for column in columns]
+    parts = [[0]]
+    for i in range(1, len(columns)):
+        if len(parts[-1]) > 1 and 1 + sum(word[k] + _FRAME for k in (*parts[-1], i)) > room:
+            parts.append([0])
+        parts[-1].append(i)
+    for part in parts:
+        free, widths = room - 1 - sum(word[k] + _FRAME for k in part), dict[int, int]()
+        for k in part:
+            widths[k] = max(1, word[k] + min(free, whole[k] - word[k]))
+            free -= widths[k] - word[k]
+        yield widths
 
 
 def ledger_rows(ledger: Ledger, budget: Budget, top: int) -> list[tuple[str, ...]]:

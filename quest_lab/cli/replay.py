@@ -18,6 +18,7 @@ from quest_lab.cli.common import (
     load_restricted,
     percent,
     print_table,
+    quantity,
 )
 from quest_lab.cli.dryrun import rehearse
 from quest_lab.cli.options import AS_USUAL, BenchOptions
@@ -27,7 +28,7 @@ from quest_lab.mapping import Pattern, in_chip_states, level_count
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective
 from quest_lab.protocols.replay import replay_tiles
-from quest_lab.protocols.replay_costs import COSTS
+from quest_lab.protocols.replay_costs import COST_NAMES, COSTS
 from quest_lab.protocols.replay_results import to_results
 from quest_lab.protocols.replay_resume import replayed_so_far
 from quest_lab.protocols.replayed import Replay
@@ -160,10 +161,11 @@ def print_replay(result: Replayed) -> None:
     ]
     print_table(f"Replay with pattern {result.pattern}", ("", "value"), rows)
     if done.expected:
-        costs = [(name, f"{mean:.4g}", f"{low:.4g} to {high:.4g}", f"{done.total(name):.4g}", unit)
+        costs = [(COST_NAMES.get(name, name), quantity(mean, unit), f"{quantity(low, unit)} to {quantity(high, unit)}",
+                  quantity(done.total(name), unit))
                  for name, unit in COSTS.items() for mean, low, high in [interval(done.expected[name])]]  # fmt: skip
         print_table(
             f"Cost of the writes, expected from the {done.model}",
-            ("", "expected", "95 % interval", "observed", "unit"),
+            ("", "expected", "95 % interval", "observed"),
             costs,
         )

@@ -90,7 +90,7 @@ def execute(
 
     `chip` adds energies to the log.
     """
-    from quest_lab.train.loop import Checkpoints, train
+    from quest_lab.train.loop import Checkpoints, begin, train
 
     if options.resume and options.on is None:
         refuse_cut_off(out)
@@ -98,15 +98,17 @@ def execute(
     checkpoints = Checkpoints(checkpoint_of(out), options.checkpoint_steps, options.resume)
     first = not int(os.environ.get("RANK", 0))
     board = TensorBoard(out / "tensorboard") if options.tensorboard and first else None
+    weights, schedule = out / "weights.h5", out / "schedule.h5"
     train_with = partial(
-        train, config, weights=out / "weights.h5", schedule=out / "schedule.h5", overwrite=overwrite,
-        checkpoints=checkpoints, on_epoch=_Epochs(out, chip, board),
+        train, config, weights=weights, schedule=schedule, overwrite=overwrite, checkpoints=checkpoints,
+        on_epoch=_Epochs(out, chip, board),
     )  # fmt: skip
     if options.on is None:
         stop = Stop()
         with progress() as report, stop_on_signals(stop):
             return train_with(data_dir=data, progress=report, stop=stop)
     images, again = load_dataset(config.dataset, data), {"overwrite": overwrite, "resume": options.resume}
+    begin(config, images, (weights, schedule), checkpoints, overwrite=overwrite)  # before the chip is opened
     with on_chip(options.on, config, images, out, states=options.states, **again) as (session, cells):
         return train_with(dataset=images, progress=session.progress, stop=session.stop, cells=cells)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,10 @@ def load_tensors(path: Path) -> Tensors:
         raise BadInput(f"{path}: needs {error.name}: pip install 'quest-lab[{extra}]'") from None
     except BadInput:
         raise
+    except UnpicklingError:  # torch's own words advise to run what is in the file
+        raise BadInput(
+            f"{path}: not a readable {path.suffix} file, or more than tensors: want torch.save(net.state_dict(), FILE)"
+        ) from None
     except Exception as error:  # each reader has its own
         raise BadInput(f"{path}: not a readable {path.suffix} file, or truncated ({error})") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from quest_lab.quantity import prefix_for
+from quest_lab.quantity import ROUNDS_UP, prefix_for
 
 _EXACT = 1e-6  # a relative interval this narrow is rounding
 
@@ -32,7 +32,7 @@ def three(value: float) -> str:
     """Three digits, no exponent for anything between 0.001 and a million."""
     if value == 0:
         return "0"
-    if 1e3 <= abs(value) < 1e6:
+    if ROUNDS_UP * 1e3 <= abs(value) < 1e6:
         return f"{value:.0f}"
     return f"{value:#.3g}".rstrip(".") if abs(value) >= 1e-3 else f"{value:.2e}"
 

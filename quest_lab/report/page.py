@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -13,6 +14,10 @@ from matplotlib.figure import Figure
 from quest_lab.report.style import DPI
 
 _SCREEN_DPI = 96.0  # a CSS inch
+_NUMBER = re.compile(
+    r"(?<=±) | (?=\S{1,3}$)"
+)  # where a number must not part from its unit or from its plus-minus
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def _table(number: int, block: Numbers) -> Iterator[str]:
     yield "".join(f"<th scope=col>{escape(name)}</th>" for name in block.header)
     yield "</tr></thead>\n<tbody>\n"
     for first, *rest in block.rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        cells = "".join(f"<td>{escape(_NUMBER.sub(_NO_BREAK, cell))}</td>" for cell in rest)
         yield f"<tr><th scope=row>{escape(first)}</th>{cells}</tr>\n"
     yield "</tbody></table></div></figure>\n"
 
@@ -143,9 +148,10 @@ table {{ border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: ta
 thead th {{ border-bottom: 2px solid #999; text-align: right; vertical-align: bottom; }}
 thead th:first-child, tbody th {{ text-align: left; }}
 tbody th {{ font-weight: normal; }}
-td {{ text-align: right; overflow-wrap: break-word; }}
+td {{ text-align: right; }}
 td, th {{ padding: 0.22rem 0.8rem 0.22rem 0; }}
 .words td, .words th {{ text-align: left; vertical-align: top; }}
+.words td:last-child {{ overflow-wrap: anywhere; min-width: 14rem; }}
 tbody tr + tr > * {{ border-top: 1px solid #eee; }}
 .warning {{ background: #fff4e0; border-left: 4px solid #d55e00; padding: 0.5rem 0.9rem; }}
 footer {{ margin-top: 3rem; font-size: 0.85rem; color: #555; border-top: 1px solid #ddd; }}

@@ -13,9 +13,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from quest_lab.protocols.replay_costs import COST_NAMES
 from quest_lab.quantity import prefix_for
 from quest_lab.report import style
-from quest_lab.report.numbers import pattern_name, percent, quantity, short, state_names
+from quest_lab.report.numbers import pattern_name, percent, quantity, short, state_names, three
 from quest_lab.report.page import Block, Numbers, Picture, Section, Text
 from quest_lab.report.sources import Files, Source
 from quest_lab.runfile import Run, open_run
@@ -215,10 +216,9 @@ def _cost_table(run: Run) -> Numbers:
     names, units = (costs.attrs[name].split(", ") for name in ("costs", "units"))
     rows = []
     for i, (name, unit) in enumerate(zip(names, units, strict=True)):
-        mean, low, high, observed = (
-            f"{float(costs[c][i]):.4g}" for c in ("expected", "low", "high", "observed")
-        )
-        rows.append((f"{name} ({unit})" if unit else name, mean, f"{low} to {high}", observed))
+        values = (float(costs[c][i]) for c in ("expected", "low", "high", "observed"))
+        mean, low, high, observed = (quantity(v, unit) if unit else three(v) for v in values)
+        rows.append((COST_NAMES.get(name, name), mean, f"{low} to {high}", observed))
     note = (
         f"The policy rests on: {costs.attrs['model']}. Interval: 95 %, of what the characterised cells leave open; a "
         "single value for counted shares. Times: pulse and read widths, one after the other."

@@ -63,19 +63,15 @@ def train(
     writes. Raises BadInput: existing outputs, missing data, a checkpoint of another run, cells for an FP32 network
     or for several processes; Diverged.
     """
-    resume = checkpoints is not None and checkpoints.resume
-    saved = Checkpoint.load(checkpoints.path) if checkpoints is not None and resume else None
-    outputs = (weights, schedule, *([] if checkpoints is None else [checkpoints.path]))
-    _refuse_existing(outputs, overwrite or resume)
     data = load_dataset(config.dataset, data_dir) if dataset is None else dataset
+    saved = begin(config, data, (weights, schedule), checkpoints, overwrite=overwrite)
     started = time.perf_counter()
     with _repeatable(config.threads), workers(config.device, config.batch_size) as group:
         _check_loop(config, group, cells)
         run = Run.start(config, data, group)
-        if checkpoints is not None and saved is not None:
-            saved.check(checkpoints.path, config, len(data.train_images))
+        if saved is not None:
             run.restore(saved)
-        overwrite = overwrite or resume
+        overwrite = overwrite or saved is not None
         with _writer(run, schedule, overwrite, None if saved is None else saved.steps) as writer:
             job = _Job(run, writer, checkpoints, progress, stop, on_epoch, cells)
             try:
@@ -101,10 +97,23 @@ def train(
     )
 
 
-def _refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
-    for path in paths:
-        if Path(path).exists() and not overwrite:
+def begin(
+    config: TrainConfig,
+    data: Dataset,
+    outputs: Sequence[Path],
+    checkpoints: Checkpoints | None,
+    *,
+    overwrite: bool,
+) -> Checkpoint | None:
+    """The checkpoint to go on from, if any. Raises BadInput: existing outputs, a checkpoint of another run."""
+    if checkpoints is not None and checkpoints.resume:
+        saved = Checkpoint.load(checkpoints.path)
+        saved.check(checkpoints.path, config, len(data.train_images))
+        return saved
+    for path in (*outputs, *([] if checkpoints is None else [checkpoints.path])):
+        if path.exists() and not overwrite:
             raise BadInput(f"{path}: exists already (overwrite it with --overwrite)")
+    return None
 
 
 def _check_loop(config: TrainConfig, group: Workers, cells: WeightCells | None) -> None:

@@ -169,6 +169,27 @@ def test_a_damaged_characterisation_names_the_field(
     assert "broken.h5" in said
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("baseline_ohm", np.nan, "baseline_ohm has values that are not finite"),
+        ("cells", -7, "cells has values below 0, the least is -7"),
+        ("estimate_swing_low", None, "No variable named 'estimate_swing_low'"),
+    ],
+)
+def test_a_characterisation_with_values_that_cannot_be(
+    fails: Callable[..., str], tmp_path: Path, chip_run: Path, field: str, value: float | None, says: str
+) -> None:
+    broken = shutil.copy(chip_run, tmp_path / "broken.h5")
+    with h5py.File(broken, "r+") as file:
+        result = file["entry/results/characterization"]
+        if value is None:
+            del result[field]
+        else:
+            result[field][0] = value
+    assert f"broken.h5: result 'characterization': {says}" in fails("energy", broken)
+
+
 TRAIN = ("train", "--network", "4-4M-A", "--epochs", "1", "--batch", "640")
 
 

@@ -171,7 +171,7 @@ def test_a_threshold_of_zero_is_refused() -> None:
 
 def test_only_tensors_are_unpickled(tmp_path: Path) -> None:
     torch.save(_net(), tmp_path / "net.pt")
-    with pytest.raises(BadInput, match=r"not a readable \.pt file"):
+    with pytest.raises(BadInput, match=r"not a readable \.pt file, or more than tensors: want torch\.save"):
         _imported(tmp_path / "net.pt")
 
 

@@ -274,7 +274,14 @@ def test_the_command_line_loads_matplotlib_only_to_make_a_report() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0 J"), (3.556e-12, "3.56 pJ"), (9.6e-10, "960 pJ"), (12.0, "12.0 J"), (np.nan, "not known")],
+    [
+        (0.0, "0 J"),
+        (3.556e-12, "3.56 pJ"),
+        (9.6e-10, "960 pJ"),
+        (9.999e-13, "1.00 pJ"),
+        (12.0, "12.0 J"),
+        (np.nan, "not known"),
+    ],
 )
 def test_energies_have_the_prefix_that_fits(value: float, text: str) -> None:
     assert quantity(value) == text
