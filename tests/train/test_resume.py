@@ -27,7 +27,8 @@ from quest_lab.train.loop import Checkpoints, train
 TINY = TrainConfig(network="8-8M-12-F", epochs=3, batch_size=128, learning_rate=4e-3)  # 10 batches an epoch
 
 KILLED = """
-import os, signal, sys, json  # torch is imported once; what is killed is a process of its own each time
+import os, signal, sys, json  # torch is loaded once; what is killed is a process of its own each time
+import sklearn.datasets  # of the digits: once too
 from pathlib import Path
 from quest_lab.train.config import TrainConfig
 from quest_lab.train.loop import Checkpoints, train
