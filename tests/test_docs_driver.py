@@ -38,7 +38,7 @@ def test_its_commands_work(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (commands,) = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.S)
-    short = ["--set", "repeats=2", "--set", "max_cycles=4"]  # the user has more time
+    short = ["--set", "max_cycles=15"]  # the user has more time
     for words in map(shlex.split, commands.splitlines()):
         with pytest.raises(SystemExit) as end:
             main(words[1:] + short * (words[1] == "characterize"))

@@ -17,7 +17,6 @@ from quest_lab.device import FieldPulse, VoltagePulse
 from quest_lab.protocols.characterize import CharacterizeSettings
 from quest_lab.schedule import synthesize
 
-SHORT = ("--set", "repeats=2", "--set", "max_cycles=4")
 SLOW = Path(__file__).parents[2] / "examples" / "benches" / "slow-matrix.toml"
 
 
@@ -46,10 +45,10 @@ def cells_of(table: str) -> dict[str, str]:
 
 def test_it_counts_what_the_real_run_then_does(bench: Path, tmp_path: Path, capsys) -> None:
     """The oracle: the same command on the twin, counted by hand from its file."""
-    assert run("characterize", bench, *SHORT, "--out", tmp_path / "run.h5", "--dry-run") == 0
+    assert run("characterize", bench, "--out", tmp_path / "run.h5", "--dry-run") == 0
     told = cells_of(capsys.readouterr().out)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bench.toml"]
-    assert run("characterize", bench, *SHORT, "--out", tmp_path / "run.h5") == 0
+    assert run("characterize", bench, "--out", tmp_path / "run.h5") == 0
     with open_run(tmp_path / "run.h5") as done:
         calls, applied = done.calls, done.applies
     pulses = np.bincount(applied["cell"], minlength=4)
@@ -68,7 +67,8 @@ def test_it_counts_what_the_real_run_then_does(bench: Path, tmp_path: Path, caps
 def test_a_life_too_short_is_told_with_what_is_missing(bench: Path, tmp_path: Path, capsys) -> None:
     with open_ledger(tmp_path / "die-7.ledger", "skmtj-die-7", 4) as ledger:
         ledger.pulses[2] = 990
-    assert run("characterize", bench, *SHORT, "--out", tmp_path / "run.h5", "--dry-run", "--hardware") == 2
+    short = ("--set", "max_cycles=15")
+    assert run("characterize", bench, *short, "--out", tmp_path / "run.h5", "--dry-run", "--hardware") == 2
     told = capsys.readouterr()
     missing = -int(cells_of(told.out)["pulses left afterwards, least of all cells"].split()[0])
     assert missing > 100
@@ -111,7 +111,7 @@ def test_a_replay_of_a_chip_measured_on_hardware_is_rehearsed(bench: Path, tmp_p
     """The characterisation is of the real chip; the twin stands for it."""
     found, schedule, out = tmp_path / "chip.h5", tmp_path / "schedule.h5", tmp_path / "replay.h5"
     with open_bench(bench, hardware=True, dry_run=True, run=found, kind="characterization") as session:
-        measure(session, None, CharacterizeSettings(repeats=2, max_cycles=4))
+        measure(session, None, CharacterizeSettings(max_cycles=30))
     synthesize(schedule, [(1, 1, 2, 2)], steps=3, change_rate=0.5, seed=1)
     command = ["replay", bench, schedule, "--characterization", found, "--out", out, "--dry-run"]
     assert run(*command) == 2

@@ -22,7 +22,7 @@ from quest_lab.sim.memristor import Memristor
 from quest_lab.sim.memristor_cells import MemristorArray
 from quest_lab.write import Programmer
 
-CELLS = 32
+CELLS = 40
 ALL = np.arange(CELLS)
 
 
