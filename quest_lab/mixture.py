@@ -223,7 +223,7 @@ def _scores(
 
 
 def _sums(rows: Floats, group: NDArray[np.int64], groups: int) -> Floats:
-    return np.stack([np.bincount(group, column, groups) for column in rows.T]).T.copy()
+    return np.array([np.bincount(group, column, groups) for column in rows.T], float).T.copy()
 
 
 def _influence(seen: Observations, order: Order, mean: Floats, variance: Floats, volts: Floats) -> Floats:

@@ -74,7 +74,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one folder for each training that was killed."""
     folder = tmp_path_factory.mktemp("killed")
     words = [sys.executable, "-c", KILLED, str(folder), json.dumps(asdict(TINY)), *map(str, KILLED_AT)]
-    subprocess.run(words, check=True, timeout=120)
+    subprocess.run(words, check=True, timeout=300)
     return folder
 
 
