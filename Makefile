@@ -34,7 +34,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/quest-lab demo $(DEMO_ARGS)
 
 test: install
-	$(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 lint: install
 	$(PY) -m ruff check .

@@ -62,7 +62,7 @@ def bare(batch: int) -> tuple[Callable[[], object], dict[str, object]]:
     from quest_lab.train.run import Run
     from quest_lab.train.workers import Workers
 
-    torch.use_deterministic_algorithms(True)  # as `train` sets it
+    torch.set_deterministic_debug_mode("error")  # as `train` sets it
     torch.utils.deterministic.fill_uninitialized_memory = False
     data = images(batch)
     run = Run.start(settings(batch), data, Workers(0, 1, torch.device("cpu")))

@@ -182,8 +182,7 @@ def _shares(
     share, likelihood, moves, stops = sum_paths(
         seen.start, seen.end, seen.opens, seen.closes, seen.pulse, density, order.first, order.move, order.stop
     )  # fmt: skip
-    first = np.zeros(order.first.shape)
-    np.add.at(first, seen.pulse[seen.opens], share[seen.opens])
+    first = _sums(share[seen.opens], seen.pulse[seen.opens], order.first.shape[0])
     after = np.maximum(moves.sum(axis=1) + stops, _NONE)
     return share, likelihood, Order(_shared(first), moves / after[:, None] + _NONE, stops / after + _NONE)
 
@@ -213,18 +212,18 @@ def _scores(
     share, _, _ = _shares(seen, replace(order, first=first), mean, variance, at)
     total = variance + seen.v[:, None]
     z = (seen.x[:, None] - mean) / total
-    parts = [_sums(share * z, group), _sums(0.5 * share * (z**2 - 1 / total), group)]
+    groups, pulses = int(group.max()) + 1, first.shape[0]
+    parts = [_sums(share * z, group, groups), _sums(0.5 * share * (z**2 - 1 / total), group, groups)]
     which = np.flatnonzero(seen.opens)
     pulse, opening = seen.pulse[which], share[which]
     opening = opening - first[pulse] * opening.sum(axis=1, keepdims=True)
-    of_pulses = np.zeros((int(group.max()) + 1, *first.shape))
-    np.add.at(of_pulses, (group[which], pulse), opening)
-    parts.append(of_pulses.reshape(of_pulses.shape[0], -1))
+    of_pulses = _sums(opening, group[which] * pulses + pulse, groups * pulses)
+    parts.append(of_pulses.reshape(groups, -1))
     return np.hstack(parts)
 
 
-def _sums(rows: Floats, group: NDArray[np.int64]) -> Floats:
-    return np.stack([np.bincount(group, column) for column in rows.T], axis=1)
+def _sums(rows: Floats, group: NDArray[np.int64], groups: int) -> Floats:
+    return np.array([np.bincount(group, column, groups) for column in rows.T], float).T.copy()
 
 
 def _influence(seen: Observations, order: Order, mean: Floats, variance: Floats, volts: Floats) -> Floats:

@@ -126,8 +126,8 @@ class Ranking:
         """Patterns whose distance to the cheapest one is within its 95 % interval; None without intervals."""
         if self.errors is None or self.pattern_errors is None:
             return None
-        which, reach = SCOPES.index(scope), self.errors.reach * self.pattern_errors.lead_j
-        return [p for p in self.order_of(scope)[1:] if self.lead_j[which, p] <= reach[which, p]]
+        near = self.lead_j <= self.errors.reach * self.pattern_errors.lead_j
+        return [p for p in self.order_of(scope)[1:] if near[SCOPES.index(scope), p]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,9 @@ def _possible(y, variance, label):  # type: ignore[no-untyped-def]
 @nb.njit(cache=True)  # type: ignore[misc, unused-ignore]
 def _longer(rows, most):  # type: ignore[no-untyped-def]
     out = np.empty((rows.shape[0], most), rows.dtype)
-    out[:, : rows.shape[1]] = rows
+    for i in range(rows.shape[0]):  # one slice assigned to another takes seconds to compile
+        for j in range(rows.shape[1]):
+            out[i, j] = rows[i, j]
     return out
 
 
@@ -163,39 +165,47 @@ def sum_paths(start, end, opens, closes, pulse, density, first, move, stop):  # 
     for e in range(n):
         s, t = start[e], end[e]
         if opens[e]:
-            into[s] = first[pulse[e]]
+            for k in range(levels):
+                into[s, k] = first[pulse[e], k]
         elif start[e - 1] != s:
-            _rescale(arrived, scale, s)
-            _follow(arrived[s], move, into[s])
+            _rescale(arrived, scale, s, _most(arrived, s))
+            _follow(arrived, move, into, s)
         if not known[t]:
             scale[t], known[t] = scale[s], True
-        factor = np.exp(min(scale[s] - scale[t], _MOST_LOG))
+        factor = _ratio(scale[s], scale[t])
         for k in range(levels):
             arrived[t, k] += density[e, k] * into[s, k] * factor
-        if arrived[t].max() > 1.0:
-            _rescale(arrived, scale, t)
+        most = _most(arrived, t)
+        if most > 1.0:
+            _rescale(arrived, scale, t, most)
+    back = move.T.copy()
     for e in range(n - 1, -1, -1):
         s, t = start[e], end[e]
         if closes[e]:
-            onward[t] = stop if pulse[e] == 0 else np.ones(levels)
-        factor = np.exp(min(scale[s] - scale[t], _MOST_LOG))
+            for k in range(levels):
+                onward[t, k] = stop[k] if pulse[e] == 0 else 1.0
+        factor = _ratio(scale[s], scale[t])
         for k in range(levels):
             left[s, k] += density[e, k] * onward[t, k] * factor
         if e == 0 or start[e - 1] != s:
-            _follow(left[s], move.T, onward[s])
+            _follow(left, back, onward, s)
     share, moves, stops = np.zeros((n, levels)), np.zeros((levels, levels)), np.zeros(levels)
     total, whole, last = 0.0, 1.0, 0.0
     for e in range(n):
         s, t = start[e], end[e]
         if e == 0 or start[e - 1] != s:
             if opens[e]:
-                whole = max((into[s] * left[s]).sum(), 1e-300)
+                whole = 0.0
+                for k in range(levels):
+                    whole += into[s, k] * left[s, k]
+                whole = max(whole, 1e-300)
                 total += np.log(whole)
             else:
+                least = _NEGLIGIBLE * _most(arrived, s)
                 for j in range(levels):
-                    for k in range(levels if arrived[s, j] > _NEGLIGIBLE * arrived[s].max() else 0):
+                    for k in range(levels if arrived[s, j] > least else 0):
                         moves[j, k] += arrived[s, j] / whole * move[j, k] * left[s, k]
-        factor = np.exp(min(scale[s] - scale[t], _MOST_LOG))
+        factor = _ratio(scale[s], scale[t])
         for k in range(levels):
             share[e, k] = into[s, k] * density[e, k] * onward[t, k] * factor / whole
             if closes[e] and pulse[e] == 0:
@@ -208,17 +218,30 @@ def sum_paths(start, end, opens, closes, pulse, density, first, move, stop):  # 
 
 
 @nb.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def _rescale(arrived, scale, node):  # type: ignore[no-untyped-def]
-    most = arrived[node].max()
+def _most(rows, node):  # type: ignore[no-untyped-def]  # a row's own max() costs more than all else here
+    most = rows[node, 0]
+    for k in range(1, rows.shape[1]):
+        most = max(most, rows[node, k])
+    return most
+
+
+@nb.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _ratio(scale, of):  # type: ignore[no-untyped-def]
+    return 1.0 if scale == of else np.exp(min(scale - of, _MOST_LOG))
+
+
+@nb.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _rescale(arrived, scale, node, most):  # type: ignore[no-untyped-def]
     if most > 0:
-        arrived[node] /= most
+        for k in range(arrived.shape[1]):
+            arrived[node, k] /= most
         scale[node] += np.log(most)
 
 
 @nb.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def _follow(before, move, after):  # type: ignore[no-untyped-def]
-    least = _NEGLIGIBLE * before.max()
-    for j in range(before.size):
-        if before[j] > least:
-            for k in range(before.size):
-                after[k] += before[j] * move[j, k]
+def _follow(before, move, after, node):  # type: ignore[no-untyped-def]
+    least = _NEGLIGIBLE * _most(before, node)
+    for j in range(before.shape[1]):
+        if before[node, j] > least:
+            for k in range(before.shape[1]):
+                after[node, k] += before[node, j] * move[j, k]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -13,10 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from quest_lab.benches import control, site_of
 from quest_lab.benchfile import BenchFile, parse_bench
@@ -77,13 +80,22 @@ def noise_free() -> Callable[[str], SkMTJ]:
 
 
 @pytest.fixture(scope="session")
-def characterized(session_on: Callable[..., Session]) -> Callable[[SkMTJ], Characterization]:
-    """characterized(model): of the chip that session_on(model) makes; each model once."""
+def characterized(
+    session_on: Callable[..., Session], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[SkMTJ], Characterization]:
+    """characterized(model): of the chip that session_on(model) makes; each model once for all workers."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
     @cache
     def measure(model: SkMTJ) -> Characterization:
-        everyone = np.arange(CELLS)
-        return characterize(session_on(model), everyone, everyone, QUICK)[0]
+        kept = folder / f"{sha256(repr(model).encode()).hexdigest()}.pickle"
+        with FileLock(f"{kept}.lock"):
+            if not kept.exists():
+                everyone = np.arange(CELLS)
+                kept.write_bytes(pickle.dumps(characterize(session_on(model), everyone, everyone, QUICK)[0]))
+        found: Characterization = pickle.loads(kept.read_bytes())
+        return found
 
     return measure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_what_the_rule_lets_pass_and_the_chip_does_not_keep_is_measured(tmp_path
         pytest.raises(BadInput, match=r"levels 3 and 4 read .* sigma of a read are left between them"),
         quest_lab.open_bench(path) as session,
     ):
-        characterize(session, EVERYONE, EVERYONE, QUICK)
+        characterize(session, EVERYONE, EVERYONE, replace(QUICK, pulses_per_cell=200))
 
 
 @pytest.mark.parametrize(("scheme", "disturbed"), [("V/2", 10), ("V/3", 0)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise, product
 
 import numpy as np
@@ -35,10 +36,16 @@ def joint(stays: list[tuple[int, int]], levels: tuple[int, ...]) -> float:
     out = ORDER.first[0, levels[0]] * ORDER.stop[levels[-1]]
     for a, b in pairwise(levels):
         out *= ORDER.move[a, b]
-    for (s, t), k in zip(stays, levels, strict=True):
-        covariance = STD[k] ** 2 + NOISE**2 * np.eye(t - s)
-        out *= multivariate_normal.pdf(READS[s:t], np.full(t - s, MEAN[k]), covariance)
+    for stay, k in zip(stays, levels, strict=True):
+        out *= alone(*stay, k)
     return float(out)
+
+
+@cache
+def alone(s: int, t: int, k: int) -> float:
+    """Density of the reads from s to t on one level."""
+    covariance = STD[k] ** 2 + NOISE**2 * np.eye(t - s)
+    return float(multivariate_normal.pdf(READS[s:t], np.full(t - s, MEAN[k]), covariance))
 
 
 def by_hand() -> dict[tuple[int, int], Floats]:
@@ -46,8 +53,9 @@ def by_hand() -> dict[tuple[int, int], Floats]:
     out: dict[tuple[int, int], Floats] = {}
     for stays in every_cut():
         for levels in product(range(MEAN.size), repeat=len(stays)):
+            density = joint(stays, levels)
             for stay, k in zip(stays, levels, strict=True):
-                out.setdefault(stay, np.zeros(MEAN.size))[k] += joint(stays, levels)
+                out.setdefault(stay, np.zeros(MEAN.size))[k] += density
     whole = sum(p.sum() for (s, _), p in out.items() if s == 0)
     return {stay: p / whole for stay, p in out.items()}
 

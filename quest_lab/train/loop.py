@@ -125,10 +125,13 @@ def _check_loop(config: TrainConfig, group: Workers, cells: WeightCells | None) 
 
 @contextmanager
 def _repeatable(threads: int) -> Iterator[None]:
-    """Deterministic torch with a fixed number of threads; the caller's settings come back."""
-    before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    """Deterministic torch with a fixed number of threads; the caller's settings come back.
+
+    By the debug mode: use_deterministic_algorithms would also load torch's compiler, for seconds.
+    """
+    before, strict = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     memory: Any = torch.utils.deterministic  # its attribute is not in torch's stubs
     filled = memory.fill_uninitialized_memory
     memory.fill_uninitialized_memory = False  # nothing here reads what it did not write
@@ -136,7 +139,7 @@ def _repeatable(threads: int) -> Iterator[None]:
         yield
     finally:
         memory.fill_uninitialized_memory = filled
-        torch.use_deterministic_algorithms(strict)
+        torch.set_deterministic_debug_mode(strict)
         torch.set_num_threads(before)
 
 

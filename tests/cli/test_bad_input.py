@@ -22,7 +22,8 @@ def chip_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A characterised chip of as many cells as the schedules below have weights."""
     out = tmp_path_factory.mktemp("chip") / "chip.h5"
     with pytest.raises(SystemExit) as end:
-        main(["characterize", "scaled", "--cells", str(CELLS), "--sample", "32", "--out", str(out)])
+        main(["characterize", "scaled", "--cells", str(CELLS), "--sample", "32", "--out", str(out),
+              "--set", "repeats=2", "--set", "max_cycles=10"])  # fmt: skip
     assert end.value.code == 0
     return out
 

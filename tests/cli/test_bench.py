@@ -93,7 +93,8 @@ def test_characterise_and_replay_on_a_bench_file(run: Run, tmp_path: Path) -> No
     text = SLOW.read_text(encoding="utf-8").replace('["1!1:1!10", "2!1:2!6"]', '["1!1:1!9"]')
     small.write_text(text.replace("# cells_file", "cells_file"), encoding="utf-8")
     chip, out = tmp_path / "chip.h5", tmp_path / "replay.h5"
-    assert run("characterize", small, "--sample", 4, "--out", chip)[0] == 0
+    short = ("--set", "max_cycles=15")
+    assert run("characterize", small, "--sample", 4, *short, "--out", chip)[0] == 0
     schedule = synthesize(tmp_path / "s.h5", [(1, 1, 3, 3)], steps=2, change_rate=0.3, seed=0)
     words = ("replay", small, schedule, "--characterization", chip, "--out", out)
     code, _, err = run(*words, "--hardware")

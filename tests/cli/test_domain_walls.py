@@ -24,7 +24,7 @@ def row(tmp_path_factory: pytest.TempPathFactory) -> Path:
     at = tmp_path_factory.mktemp("row")
     chip, out, cells = at / "chip.h5", at / "trained", at / "cells"
     on = ("--characterization", chip, "--chip", cells)
-    _run("characterize", "domain-wall-7", "--cells", 400, "--out", chip)
+    _run("characterize", "domain-wall-7", "--cells", 400, "--sample", 96, "--out", chip)
     _run("train", "--on", "domain-wall-7", *on, "--open-loop", "--network", NETWORK, "--bits", 3, "--epochs", 1,
          "--batch", 128, "--lr", 0.05, "--out", out)  # fmt: skip
     _run("energy", chip, "--schedule", out / "schedule.h5", "--out", at / "energy.h5")

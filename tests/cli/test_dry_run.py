@@ -67,7 +67,8 @@ def test_it_counts_what_the_real_run_then_does(bench: Path, tmp_path: Path, caps
 def test_a_life_too_short_is_told_with_what_is_missing(bench: Path, tmp_path: Path, capsys) -> None:
     with open_ledger(tmp_path / "die-7.ledger", "skmtj-die-7", 4) as ledger:
         ledger.pulses[2] = 990
-    assert run("characterize", bench, "--out", tmp_path / "run.h5", "--dry-run", "--hardware") == 2
+    short = ("--set", "max_cycles=15")
+    assert run("characterize", bench, *short, "--out", tmp_path / "run.h5", "--dry-run", "--hardware") == 2
     told = capsys.readouterr()
     missing = -int(cells_of(told.out)["pulses left afterwards, least of all cells"].split()[0])
     assert missing > 100

@@ -316,7 +316,7 @@ def test_at_a_spread_wider_than_the_plateaus_the_closed_loop_still_arrives(sessi
     """d_cell 20 %: thresholds spread by 130 mV over plateaus of 50 mV, so most first pulses miss."""
     session = session_on(SkMTJ.preset("scaled", d_cell=0.2), 512, seed=10)
     wide = CharacterizeSettings(start_v=0.1, stop_v=1.4, step_v=0.02, repeats=2, max_cycles=60)
-    found, _ = characterize(session, np.arange(512), np.arange(0, 512, 2), wide)
+    found, _ = characterize(session, np.arange(512), np.arange(0, 512, 4), wide)
     target = np.random.default_rng(0).integers(0, 7, found.cells.size)
     wrong = [
         Programmer(session.device, found, closed_loop=closed).write(found.cells, target).wrong.mean()

@@ -23,7 +23,7 @@ from quest_lab.sim.memristor_cells import MemristorArray
 from quest_lab.write import Programmer
 from quest_lab.write_model import WriteModel
 
-CELLS = 48
+CELLS = 40
 ALL = np.arange(CELLS)
 
 

@@ -50,6 +50,7 @@ from quest_lab.sim.twin import twin_laboratory
 
 CELLS, FEW, SEED = 9, 3, 4
 SETTINGS = CharacterizeSettings(start_v=0.4, stop_v=0.84, step_v=0.02, repeats=2, attempts=3, max_cycles=12)
+SHORT = replace(SETTINGS, max_cycles=2, pulses_per_cell=180)
 WALLS = ("walls, R falls", "walls, R rises")  # bipolar, reset cell by cell on an ArC ONE
 KINDS = ("R rises", "R falls", *WALLS)
 OTHERS = ("one by one", "bench")
@@ -262,14 +263,14 @@ def test_another_seed_is_another_story(story: Tell) -> None:
 
 @pytest.fixture(scope="module")
 def fronted(tmp_path_factory: pytest.TempPathFactory, example: Files) -> Callable[[str, Front], Story]:
-    """fronted(kind, front): of a few cells, once each."""
+    """fronted(kind, front): of a few cells, with no more pulses than it takes, once each."""
     folder = tmp_path_factory.mktemp("fronts")
     schedule = synthesize(folder / "s.h5", [(FEW, 1, 1, 1)], steps=3, change_rate=0.5, seed=1, image=(4, 4))
 
     @cache
     def once(kind: str, front: Front) -> Story:
         opened = open_bench(bench_file(example, kind, FEW), kind, front, meter_noise=True)
-        return tell(opened, folder / f"{kind} {front}.h5", schedule, replace(SETTINGS, max_cycles=2))
+        return tell(opened, folder / f"{kind} {front}.h5", schedule, SHORT)
 
     return once
 

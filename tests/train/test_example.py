@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "plain_pytorch_schedule.py"
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("example") / "schedule.h5"
-    subprocess.run([sys.executable, str(EXAMPLE), str(path)], check=True, timeout=120)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", [str(EXAMPLE), str(path)])
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
     return path
 
 

@@ -27,18 +27,25 @@ from quest_lab.train.loop import Checkpoints, train
 TINY = TrainConfig(network="8-8M-12-F", epochs=3, batch_size=128, learning_rate=4e-3)  # 10 batches an epoch
 
 KILLED = """
-import os, signal, sys, json
+import os, signal, sys, json  # torch is loaded once; what is killed is a process of its own each time
+import sklearn.datasets  # of the digits: once too
 from pathlib import Path
 from quest_lab.train.config import TrainConfig
 from quest_lab.train.loop import Checkpoints, train
 
-folder, at = Path(sys.argv[1]), int(sys.argv[2])
 def progress(what, done, total):
     if done == at:
         os.kill(os.getpid(), signal.SIGKILL)
-train(TrainConfig(**json.loads(sys.argv[3])), weights=folder / "w.h5", schedule=folder / "s.h5",
-      checkpoints=Checkpoints(folder / "c.h5", every_steps=4), progress=progress)
+for at in map(int, sys.argv[3:]):
+    folder = Path(sys.argv[1], str(at))
+    folder.mkdir()
+    if os.fork():
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == -signal.SIGKILL
+    else:
+        train(TrainConfig(**json.loads(sys.argv[2])), weights=folder / "w.h5", schedule=folder / "s.h5",
+              checkpoints=Checkpoints(folder / "c.h5", every_steps=4), progress=progress)
 """
+KILLED_AT = (7, 10, 25)  # between checkpoints, at the end of an epoch, in the last one
 
 
 def _train(folder: Path, config: TrainConfig = TINY, *, resume: bool = False, **kwargs: Any) -> TrainResult:
@@ -60,6 +67,15 @@ def _contents(path: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     return _train(tmp_path_factory.mktemp("whole") / "run")
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one folder for each training that was killed."""
+    folder = tmp_path_factory.mktemp("killed")
+    words = [sys.executable, "-c", KILLED, str(folder), json.dumps(asdict(TINY)), *map(str, KILLED_AT)]
+    subprocess.run(words, check=True, timeout=300)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +105,11 @@ def _same(a: TrainResult, b: TrainResult) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
-@pytest.mark.parametrize("at", [7, 10, 25])  # between checkpoints, at the end of an epoch, in the last one
-def test_killed_and_resumed_it_goes_on_bit_for_bit(tmp_path: Path, undisturbed: TrainResult, at: int) -> None:
-    words = [sys.executable, "-c", KILLED, str(tmp_path), str(at), json.dumps(asdict(TINY))]
-    assert subprocess.run(words, check=False, timeout=120).returncode == -signal.SIGKILL
-    assert not (tmp_path / "s.h5").exists()
-    _same(_train(tmp_path, resume=True), undisturbed)
+@pytest.mark.parametrize("at", KILLED_AT)
+def test_killed_and_resumed_it_goes_on_bit_for_bit(killed: Path, undisturbed: TrainResult, at: int) -> None:
+    folder = killed / str(at)
+    assert not (folder / "s.h5").exists()
+    _same(_train(folder, resume=True), undisturbed)
 
 
 def test_stopped_and_resumed_it_goes_on_bit_for_bit(
