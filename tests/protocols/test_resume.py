@@ -213,7 +213,9 @@ def test_what_was_not_heard_of_is_read_and_given_again_and_accounted(kind: str, 
     for cut in np.random.default_rng(1).integers(1, max(calls // 3, 2), 3):
         with pytest.raises(Cut):
             go(kind, quiet(kind), tmp_path / "cut", int(cut), heard=False)
-    same(whole, go(kind, quiet(kind), tmp_path / "cut")[0], rtol=4e-6)  # a read more at each cut: three microseconds
+    same(
+        whole, go(kind, quiet(kind), tmp_path / "cut")[0], rtol=4e-6
+    )  # a read more at each cut: three microseconds
     account = resumes(tmp_path / "cut")
     with open_run(tmp_path / "cut" / "run.h5") as run:
         calls_, applies = run.calls, len(run.applies)
