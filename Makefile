@@ -33,8 +33,9 @@ help:
 demo: $(VENV)/.installed-demo
 	$(BIN)/quest-lab demo $(DEMO_ARGS)
 
+test: export OMP_NUM_THREADS = 1
 test: install
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	$(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 lint: install
 	$(PY) -m ruff check .
