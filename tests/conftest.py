@@ -47,8 +47,10 @@ NOISE_FREE = {
 }
 
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts into the background
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it to programs, which inherit this
+# Programs that tests send signals to inherit what is ignored: SIGINT in a shell's background, SIGHUP below nohup.
+for number, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if hasattr(signal, number) and signal.getsignal(getattr(signal, number)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, number), usual)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
