@@ -63,25 +63,22 @@ def _evaluate(policy: Policy, probability: Floats, pulse_j: Floats, asked: NDArr
         each = np.einsum("eu,kuest->kest", model.share, sums)[:, policy.start, state, target]
         return cost_of(model, np.repeat(each[:, None], len(asked), axis=1))
     start, chance = _moves(model, asked)
-    known = np.repeat(
-        (model.begin[:, None] * model.share).T[..., None], n, axis=2
-    )  # [type, memory], given the state
+    fresh = (model.begin[:, None] * model.share).T
+    known = np.repeat(fresh[..., None], n, axis=2)  # share of [type, memory] among the cells in a state
     out = np.empty((len(sums), len(asked), n, n))
     for write, (begin, to) in enumerate(zip(start, chance, strict=True)):
         out[:, write] = np.einsum("ues,kuest->kst", known, sums)
         if write + 1 < len(asked):
-            known = _given_state(
-                after_a_write(probability, model.after, policy.action, known * begin, to),
-                alike=not model.resets,
-            )
+            cells = after_a_write(probability, model.after, policy.action, known * begin, to)
+            known = _given_state(cells, alike=not model.resets)
     return cost_of(model, out)
 
 
 def _given_state(cells: Floats, *, alike: bool) -> Floats:
-    """Distribution over (type, memory) of the cells in each state, of that over all three.
+    """Share of (type, memory) among the cells in each state, from `cells`[type, memory, state].
 
-    `alike`: they are emptied together before they are written, which leaves one distribution. States that no write was
-    to end in have it too.
+    `alike`: they are emptied together before they are written, so it is that of all cells; as it is where no write was
+    to end.
     """
     whole, share = cells.sum(axis=2, keepdims=True), cells.sum(axis=(0, 1))
     meant = (share > _STRAY) & (not alike)

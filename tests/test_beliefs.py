@@ -124,7 +124,7 @@ def test_expected_cost_is_that_of_the_writes(chip: Chip, states: tuple[int, ...]
 def walked(law: ThresholdLaw, found: Characterization, policy: Policy) -> tuple[np.ndarray, np.ndarray]:
     """Cells drawn from `law`, loaded, then moved by one state four times: the moves [writes before, from, to] and the
     pulses of each cell after the load."""
-    model, rng, n, cells = policy.model, np.random.default_rng(3), found.states, 60_000
+    model, rng, n, cells = policy.model, np.random.default_rng(3), found.states, 30_000
     pairs = zip(model.operation.tolist(), model.attempt.tolist(), strict=True)
     volts = np.array([found.operation(o, a).amplitude_v if o else 0.0 for o, a in pairs])  # type: ignore[union-attr]
     offset, memory = rng.standard_normal(cells), np.zeros(cells, int)
