@@ -175,17 +175,21 @@ def drive() -> Callable[..., BenchDevice]:
 
 SLOW = Path(__file__).parents[1] / "examples" / "benches" / "slow-matrix.toml"
 SERVE = """
-import json, sys
+import json, os, signal, sys
 from quest_lab.benchfile import load_bench
 from quest_lab.clock import RunningClock
 from quest_lab.sim.server import Server
 from quest_lab.sim.twin import twin_laboratory
 
-laboratory = twin_laboratory(load_bench(sys.argv[1]), clock=RunningClock())
-server = Server(laboratory, port=0, terminals=False)
-places = {address: [place.tcp, place.serial] for address, place in server.places.items()}
-print(json.dumps([places, server.clock.port]), flush=True)
-server.serve()
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for bench in sys.stdin:
+    if os.fork():
+        continue
+    laboratory = twin_laboratory(load_bench(bench.strip()), clock=RunningClock())
+    server = Server(laboratory, port=0, terminals=False)
+    places = {address: [place.tcp, place.serial] for address, place in server.places.items()}
+    print(json.dumps([os.getpid(), places, server.clock.port]), flush=True)
+    server.serve()
 """
 Start = Callable[..., "subprocess.Popen[str]"]
 WITHIN_S = 30.0
@@ -233,24 +237,40 @@ def front() -> str:
     return "tcp"
 
 
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[[Path], tuple[int, dict[str, list[str]], int]]]:
+    """serve(bench): process, addresses over TCP and serial line, and clock port of a twin. All are forked from a
+    process that has everything loaded (POSIX's)."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as loaded:
+        assert loaded.stdin is not None
+        assert loaded.stdout is not None
+        ask, answers = loaded.stdin, loaded.stdout
+
+        def begin(bench: Path) -> tuple[int, dict[str, list[str]], int]:
+            print(bench, file=ask, flush=True)
+            process, places, clock_port = json.loads(answers.readline())
+            return process, places, clock_port
+
+        yield begin
+
+
 @pytest.fixture
-def served(tmp_path: Path, front: str) -> Iterator[Served]:
-    command = [sys.executable, "-c", SERVE, str(SLOW)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        places, clock_port = json.loads(server.stdout.readline())
-        text = SLOW.read_text(encoding="utf-8") + '\n[safety]\nwatchdog = "2 s"\n'
-        text = text.replace(
-            'settle = "0.2 ms"', 'settle = "0.2 s"'
-        )  # over there messages may be handled late
-        for address, fronts in places.items():
-            text = text.replace(address, fronts[front == "serial"])
-        bench = tmp_path / "bench.toml"
-        bench.write_text(text, encoding="utf-8")
-        try:
-            yield Served(bench, clock_port)
-        finally:
-            server.kill()
+def served(
+    tmp_path: Path, front: str, serve: Callable[[Path], tuple[int, dict[str, list[str]], int]]
+) -> Iterator[Served]:
+    process, places, clock_port = serve(SLOW)
+    text = SLOW.read_text(encoding="utf-8") + '\n[safety]\nwatchdog = "2 s"\n'
+    text = text.replace('settle = "0.2 ms"', 'settle = "0.2 s"')  # over there messages may be handled late
+    for address, fronts in places.items():
+        text = text.replace(address, fronts[front == "serial"])
+    bench = tmp_path / "bench.toml"
+    bench.write_text(text, encoding="utf-8")
+    try:
+        yield Served(bench, clock_port)
+    finally:
+        os.kill(process, signal.SIGKILL)
 
 
 @pytest.fixture
