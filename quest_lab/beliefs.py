@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from quest_lab.characterization import Characterization
-from quest_lab.device import Cells, Floats, Scope
+from quest_lab.device import Cells, Floats
 from quest_lab.errors import BadInput
 from quest_lab.thresholds import ThresholdLaw, decoded
 from quest_lab.write_model import WriteModel, actions_of, reset_shares, widths_s
@@ -52,17 +52,10 @@ class Beliefs:
         return apart.argmin(axis=1).astype(np.int16)
 
 
-def write_model(
-    found: Characterization, *, scope: Scope | None = None, reset_j: float | None = None
-) -> WriteModel:
-    """The threshold law's model where the law describes what was counted, else the counted shares.
-
-    `scope` and `reset_j` as for `WriteModel.measured`.
-    """
+def write_model(found: Characterization) -> WriteModel:
+    """The threshold law's model where the law describes what was counted, else the counted shares."""
     law = _law_of(found.whole or found)
-    if law is None:
-        return WriteModel.measured(found, scope=scope, reset_j=reset_j)
-    return threshold_model(law, found, scope=scope, reset_j=reset_j)
+    return WriteModel.measured(found) if law is None else threshold_model(law, found)
 
 
 @lru_cache(maxsize=4)
@@ -72,9 +65,7 @@ def _law_of(whole: Characterization) -> ThresholdLaw | None:
     return None if law is None or law.misfit(whole) > MOST_MISFIT else law
 
 
-def threshold_model(
-    law: ThresholdLaw, found: Characterization, *, scope: Scope | None = None, reset_j: float | None = None
-) -> WriteModel:
+def threshold_model(law: ThresholdLaw, found: Characterization) -> WriteModel:
     """The write model of cells under `law` of all found states: its memories are beliefs about a cell's offset."""
     op, attempt = actions_of(found.states, found.attempts)
     volts = np.array([_volts(found, int(o), int(a)) for o, a in zip(op[1:], attempt[1:], strict=True)])
@@ -84,14 +75,11 @@ def threshold_model(
     forgotten = np.broadcast_to(np.arange(after.shape[1])[:, None, None], after.shape[1:])[None]
     cells, memory = _known_cells(law, beliefs, found.whole or found)
     held = _held(law, found, fold)
-    pulse_j, error_j = _pulse_j(found, op, volts, held, reset_j)
-    reads = [decoded(found), *(decoded(found, std) for std in _spreads(found))]
-    ways = [
-        (law, reads[0]),
-        *((x, reads[0]) for x in law.alternatives()),
-        *((law, read) for read in reads[1:]),
-    ]
-    said, *others = (_probability(x, read, found, op, volts, held, scope) for x, read in ways)
+    pulse_j, error_j = _pulse_j(found, op, volts, held)
+    read = decoded(found)
+    laws = [(other, read) for other in (law, *law.alternatives())]
+    ways = laws + [(law, decoded(found, std)) for std in _spreads(found)]
+    said, *others = (_probability(x, read, found, op, volts, held) for x, read in ways)
     return WriteModel(
         probability=said, share=beliefs.shares(), after=np.concatenate([forgotten, after]).astype(np.int16),
         operation=op, attempt=attempt, pulse_j=pulse_j[:, None], pulse_s=np.where(op == 0, *widths_s(found)[:2]),
@@ -110,14 +98,13 @@ def _probability(
     op: NDArray[np.int8],
     volts: Floats,
     held: Floats,
-    scope: Scope | None,
 ) -> Floats:
     """Of transitions between read states [type, action, 1, from, to]."""
     usable = np.arange(found.states) < op[1:, None]  # a set pulse is for raising only
     landing = law.landing(volts, np.sqrt(law.shared) * TYPES, np.full(TYPES.size, 1.0 - law.shared))
     out = np.zeros((TYPES.size, op.size, 1, found.states, found.states))
     out[:, 1:, 0] = (held @ landing @ read) * usable[..., None]
-    out[:, 0, 0] = reset_shares(found, scope)
+    out[:, 0, 0] = reset_shares(found)
     return out
 
 
@@ -178,7 +165,7 @@ def _held(law: ThresholdLaw, found: Characterization, fold: NDArray[np.int64]) -
 
 
 def _pulse_j(
-    found: Characterization, op: NDArray[np.int8], volts: Floats, held: Floats, reset_j: float | None
+    found: Characterization, op: NDArray[np.int8], volts: Floats, held: Floats
 ) -> tuple[Floats, Floats]:
     """Mean energy of a pulse over all cells, and its standard error, [action, from].
 
@@ -194,7 +181,7 @@ def _pulse_j(
     siemens = (1.0 / found.baseline_ohm).mean()
     out = np.where(known, energy, square * ratio) * siemens @ held.T
     wrong = np.where(known, error[which, attempt + whole.attempts // 2], 0.0) * siemens @ held.T
-    reset = np.full((1, found.states), found.reset_energy_j if reset_j is None else reset_j)
+    reset = np.full((1, found.states), found.reset_energy_j)
     return np.concatenate([reset, out]), np.concatenate([np.zeros_like(reset), wrong])
 
 

@@ -249,5 +249,5 @@ def test_what_a_landing_tells_is_the_mean_of_the_cells_that_landed_so() -> None:
 def test_under_scope_array_a_law_resets_no_single_cell(scaled: Chip) -> None:
     law = ThresholdLaw.fit(scaled.found)
     assert law is not None
-    model = threshold_model(law, scaled.found, scope=Scope.ARRAY)
+    model = threshold_model(law, replace(scaled.found, reset_scope=Scope.ARRAY))
     assert not model.probability[:, 0].any()
