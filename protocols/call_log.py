@@ -57,11 +57,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What was under way when the run was cut off: events without an answer, cells that may have got a pulse."""
+    """What was under way when the run was cut off: events without an answer, and the cells that may have got a pulse,
+    in the order of its call; `by_field`: a field's."""
 
     pulses: int
     reads: int
     cells: Cells
+    by_field: bool = False
 
 
 @dataclass
@@ -69,8 +71,8 @@ class CallLog:
     """Calls that were answered, each told once; `cells` and `values` of all events by Kind.
 
     Left out are calls without an answer, and the reads of cells in doubt (rows that table `resumes` names).
-    `rows`: whole rows of `calls`; `ahead_s`, `end_s`, `end_wall_s`: how far the run's time was ahead of the bench's
-    clock when the last of them ended, and when that was, on the run's time and the wall's.
+    `rows`: whole rows of `calls`, those before the log too; `ahead_s`, `end_s`, `end_wall_s`: how far the run's time
+    was ahead of the bench's clock when the last of them ended, and when that was, on the run's time and the wall's.
     """
 
     path: Path
@@ -109,6 +111,16 @@ class CallLog:
         events = self._events_to_tell(without=Op.FIELD)
         energy_j = np.nan_to_num(self.values[Kind.APPLY][events])
         return np.bincount(self.cells[Kind.APPLY][events], energy_j, minlength=cells).astype(np.float64)
+
+    def last_ohm(self, cells: Cells) -> Floats:
+        """What was last read of each of `cells`, ohm; NaN where nothing was."""
+        there = ~np.isnan(self.values[Kind.READ])
+        read, ohm = self.cells[Kind.READ][there][::-1], self.values[Kind.READ][there][::-1]
+        unique, last = np.unique(read, return_index=True)
+        out = np.full(cells.size, np.nan)
+        known = np.isin(cells, unique)
+        out[known] = ohm[last[np.searchsorted(unique, cells[known])]]
+        return out
 
     def _events_to_tell(self, *, without: Op | None) -> NDArray[np.bool_]:
         """Which pulses of all in the file are still to be told."""
@@ -156,38 +168,52 @@ def nothing_yet(path: Path) -> CallLog:
     )
 
 
-def load_call_log(path: Path, kind: str) -> CallLog:
-    """The log of the run at `path`, cut off or not. Raises BadInput if it is not of this kind."""
+def load_call_log(path: Path, kind: str, begin: int = 0) -> CallLog:
+    """The log of the run at `path`, cut off or not, from call `begin` on. Raises BadInput: not of this kind."""
     absorb_journal(path)
     with open_run(path) as run:
         if run.kind != kind:
             raise BadInput(f"{run.path}: is a run of kind {run.kind!r}, not {kind!r}")
-        return _log(run)
+        return _log(run, begin)
 
 
-def _log(run: Run) -> CallLog:
-    calls, resumes = run.columns("calls"), run.columns("resumes")
+def _log(run: Run, begin: int) -> CallLog:
+    skipped = max(begin - 1, 0)  # the call before tells when the log begins
+    calls, resumes = run.columns("calls", first=skipped), run.columns("resumes")
     calls = {name: column[: _whole(run, calls)] for name, column in calls.items()}
     rows = calls["kind"].size
-    calls["row"] = np.arange(rows)
-    ahead = _ahead_s(resumes, rows)
+    calls["row"] = np.arange(skipped, skipped + rows)
+    ahead = _ahead_s(resumes, calls["row"])
     calls["clock_s"] = calls["clock_s"] + ahead
-    unsound = run.columns("unsound_reads")
-    beyond = dict(zip(unsound["read"].tolist(), unsound["resistance_ohm"].tolist(), strict=True))
-    events = [run.columns(table) for table, _ in EVENTS]
-    cells = tuple(one["cell"].astype(np.int64) for one in events)
-    values = tuple(one[name].astype(np.float64) for one, (_, name) in zip(events, EVENTS, strict=True))
+    cells, values, beyond = _events(run, calls)
     known = _answered(calls, values[Kind.READ], beyond)
-    since = int(resumes["last"][-1]) if resumes["last"].size else 0
-    doubt = _doubt(calls, known, since, cells[Kind.APPLY])
+    since = max(begin, *resumes["last"].tolist()[-1:], 0)
+    doubt = _doubt(calls, known | (calls["row"] < since), cells[Kind.APPLY])
     for first, last in zip(resumes["first"], resumes["last"], strict=True):
-        known[int(first) : int(last)] = False
-    known &= calls["count"] > 0
+        known &= (calls["row"] < first) | (calls["row"] >= last)
+    known &= (calls["count"] > 0) & (calls["row"] >= begin)
     end_s = float(calls["clock_s"][-1] + calls["width_s"][-1]) if rows else 0.0
     end_wall_s = float(calls["wall_time_s"][-1] + calls["width_s"][-1]) if rows else 0.0
     kept = {name: column[known] for name, column in calls.items()}
-    return CallLog(run.path, kept, (cells[0], cells[1]), (values[0], values[1]), beyond, doubt, rows,
+    return CallLog(run.path, kept, cells, values, beyond, doubt, skipped + rows,
                    float(ahead[-1]) if rows else 0.0, end_s, end_wall_s)  # fmt: skip
+
+
+def _events(run: Run, calls: _Columns) -> tuple[tuple[Cells, Cells], tuple[Floats, Floats], dict[int, float]]:
+    """Cells and values of the events of `calls` by Kind, and the reads that no sound cell has; `first` of the calls is
+    made to count from the first of them."""
+    cells, values, start = [], [], 0
+    for kind, (table, name) in enumerate(EVENTS):
+        mine = calls["kind"] == kind
+        start = int(calls["first"][mine].min(initial=run.rows(table)))
+        calls["first"][mine] -= np.uint64(start)
+        events = run.columns(table, ("cell", name), start)
+        cells.append(events["cell"].astype(np.int64))
+        values.append(events[name].astype(np.float64))
+    unsound = run.columns("unsound_reads")
+    reads = unsound["read"].astype(np.int64) - start
+    beyond = dict(zip(reads.tolist(), unsound["resistance_ohm"].tolist(), strict=True))
+    return (cells[0], cells[1]), (values[0], values[1]), beyond
 
 
 def _whole(run: Run, calls: _Columns) -> int:
@@ -197,10 +223,10 @@ def _whole(run: Run, calls: _Columns) -> int:
     return int(torn[0]) if torn.size else calls["kind"].size
 
 
-def _ahead_s(resumes: _Columns, rows: int) -> Floats:
+def _ahead_s(resumes: _Columns, rows: NDArray[np.int64]) -> Floats:
     """What is added to the clock of each call: a simulated clock begins anew with its program."""
     ahead = np.append(0.0, resumes["clock_ahead_s"])
-    return np.asarray(ahead[np.searchsorted(resumes["last"], np.arange(rows), side="right")])
+    return np.asarray(ahead[np.searchsorted(resumes["last"], rows, side="right")])
 
 
 def _answered(calls: _Columns, ohm: Floats, unsound: dict[int, float]) -> NDArray[np.bool_]:
@@ -212,11 +238,11 @@ def _answered(calls: _Columns, ohm: Floats, unsound: dict[int, float]) -> NDArra
     return np.asarray(known)
 
 
-def _doubt(calls: _Columns, known: NDArray[np.bool_], since: int, cells: Cells) -> Doubt:
-    open_ = ~known & (np.arange(known.size) >= since)
+def _doubt(calls: _Columns, known: NDArray[np.bool_], cells: Cells) -> Doubt:
     read = calls["kind"] == Kind.READ
-    pulses = np.flatnonzero(open_ & ~read & (calls["outcome"] != Outcome.FAILED))
+    pulses = np.flatnonzero(~known & ~read & (calls["outcome"] != Outcome.FAILED))
     spans = [(int(calls["first"][row]), int(calls["count"][row])) for row in pulses]
-    named = [cells[first : first + count] for first, count in spans]
-    reached = np.unique(np.concatenate(named)) if named else np.empty(0, np.int64)
-    return Doubt(sum(map(len, named)), int(calls["count"][open_ & read].sum()), reached)
+    named = np.concatenate([np.empty(0, np.int64), *(cells[first : first + count] for first, count in spans)])
+    reached = named[np.sort(np.unique(named, return_index=True)[1])]
+    by_field = bool(np.any(calls["op"][pulses] == Op.FIELD))
+    return Doubt(named.size, int(calls["count"][~known & read].sum()), reached, by_field)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.characterization import Characterization
+from quest_lab.characterization import Characterization, States
 from quest_lab.device import Cells, Reading, VoltagePulse
 from quest_lab.policy import Policy
 from quest_lab.record import Run
 from quest_lab.schema import Kind, Op, Outcome
 from quest_lab.write import first_memory
+
+
+def got_it(before: States, after: States, *, at_once: bool = False) -> int:
+    """How many of a call's cells, in its order, got a pulse that was cut off, by their states before it and now.
+
+    A bench pulses one after the other: those up to the last that changed; a field reaches all `at_once`.
+    """
+    count = int(np.flatnonzero(before != after).max(initial=-1)) + 1
+    return before.size if at_once and count else count
 
 
 class Learned:
@@ -28,21 +37,27 @@ class Learned:
         self.memory = first_memory(policy, int(found.cells.max()) + 1)[cells]
 
     def hear(self, begin: int, end: int) -> None:
-        """The calls begin..end: a pulse that was given and the reading of its cells right behind it are a landing."""
+        """The calls begin..end: a pulse that was given and the reading of its cells right behind it are a landing; of a
+        pulse in doubt, those of the cells that got it."""
         if not self._model.lasting:
             return
         given, pulsed = None, np.empty(0, np.int64)
         for call in range(begin, end):
-            kind, done = self._calls["kind"][call], self._calls["outcome"][call] == Outcome.DONE
-            if kind == Kind.APPLY or not done:
-                given = self._action(call) if done else None
-                pulsed = pulsed if given is None else self._events(call, "applies")[0]
+            kind, outcome = self._calls["kind"][call], self._calls["outcome"][call]
+            if kind == Kind.APPLY or outcome != Outcome.DONE:
+                given = self._action(call) if kind == Kind.APPLY and outcome != Outcome.FAILED else None
+                pulsed, sure = (
+                    (pulsed if given is None else self._events(call, "applies")[0]),
+                    outcome == Outcome.DONE,
+                )
                 continue
             cells, ohm = self._events(call, "reads")
             rows = np.searchsorted(self._cells, cells)
             landed = self._found.decode(Reading(cells, ohm, np.zeros(cells.size), self._found.read))
             if given is not None and np.array_equal(cells, pulsed):
-                self.memory[rows] = self._model.after[given, self.memory[rows], self._state[rows], landed]
+                count = cells.size if sure else got_it(self._state[rows], landed)
+                who, was, new = rows[:count], self._state[rows][:count], landed[:count]
+                self.memory[who] = self._model.after[given, self.memory[who], was, new]
             self._state[rows], given = landed, None
 
     def _action(self, call: int) -> int | None:

@@ -99,6 +99,11 @@ def find_separable(
                 session.stop.check()
                 seen = seen.joined(_landing(device, sample, pulse, s))
         fitted = refit_mixture(seen, fitted)
+    if separation.chosen.size < 2:
+        raise BadInput(
+            f"sample: {sample.cells.size} cells with {repeats} repeats: single reads tell no two of the "
+            f"{centres.size} levels apart: want reads with less noise"
+        )
     return Found(separation, fitted, stay)
 
 

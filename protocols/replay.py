@@ -1,8 +1,8 @@
 """Replay a trainer's schedule on a chip: every write closed-loop, every account kept apart.
 
 All weights, a stratified sample of them (totals are then estimates with an interval), or tile by tile. Each step
-is acknowledged before the next begins, so a replay cut off at any time goes on at the step in which it stopped:
-there it reads what the cells hold and finishes the job. What the cut-off try had spent is in an account of its own.
+is acknowledged before the next begins, so a replay cut off at any time goes on at the step in which it stopped, being
+told from the run file what that step had done (`resume`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization, States
-from quest_lab.device import Scope
 from quest_lab.energy import activation_energy
 from quest_lab.errors import BadInput
 from quest_lab.layers import reads_by_level
@@ -122,12 +121,10 @@ class _Replayer:
         self._out.intended, self._done, self._tile = intended, done, tile
         self._asked = self._out.asked or Asked.loaded(intended, found.states)
         if self._out.memory is not None:
-            self._programmer.memory[placement.cells] = self._out.memory
+            self._programmer.take_over(placement.cells, intended, self._out.memory)
 
     def run(self, last: int) -> Replay:
-        if self._done:
-            self._take_up()
-        else:
+        if not self._done:
             self._load()
         for step in self._schedule.from_step(self._next):
             if step.index >= last:
@@ -148,13 +145,6 @@ class _Replayer:
         self._note(np.arange(self._placement.weights), done)
         self._row(-1, -1, -1, done, np.nan, (0.0, 0.0))
         self._session.progress("initial load", 1, 1)
-
-    def _take_up(self) -> None:
-        """Where a reset empties a whole domain, the cut may have left cells empty that the step does not name."""
-        if self._found.reset_scope is Scope.ARRAY:
-            done = self._programmer.write(self._placement.cells, self._out.intended)
-            self._out.read[:] = done.states
-            self._out.left_j += done.write_j + done.verify_j + done.field_j
 
     def _step(self, step: Step) -> None:
         reads = self._inference_energy(step)
@@ -196,11 +186,10 @@ class _Replayer:
     def _row(
         self, step: int, epoch: int, batch: int, done: Written, predicted: float, reads: tuple[float, float]
     ) -> None:
-        run, left_j = self._session.run, self._out.left_j
-        self._out.left_j = 0.0
+        run = self._session.run
         values = (
             self._tile, step, epoch, batch, done.cells.size, int(done.wrong.sum()), done.pulses, done.resets, predicted,
-            done.write_j, done.verify_j, done.time_s(self._found), *reads, done.field_j, left_j, self._out.diverged,
+            done.write_j, done.verify_j, done.time_s(self._found), *reads, done.field_j, self._out.diverged,
             run.rows("calls") if run else 0,
         )  # fmt: skip
         row = dict(zip(STEP_COLUMNS, values, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,21 +11,23 @@ from numpy.typing import NDArray
 
 from quest_lab.characterization import Characterization
 from quest_lab.device import Cells, Floats, Reading, Scope
-from quest_lab.events import pieces, spent_j
+from quest_lab.events import pieces
 from quest_lab.mapping import Pattern, to_states
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective
+from quest_lab.protocols.call_log import CallLog, load_call_log
 from quest_lab.protocols.learned import Learned
 from quest_lab.protocols.replay_costs import Asked
 from quest_lab.protocols.replayed import STEP_COLUMNS, Replay
-from quest_lab.record import Run
+from quest_lab.runfile import Run, open_run
+from quest_lab.runwriter import absorb_journal
 from quest_lab.schedule import Schedule
 from quest_lab.schema import Kind, Op
 from quest_lab.write import policy_for
 
 
 def replayed_so_far(
-    run: Run,
+    path: Path,
     schedule: Schedule,
     found: Characterization,
     pattern: Pattern,
@@ -32,9 +35,25 @@ def replayed_so_far(
     *,
     first: int = 0,
     objective: Objective = "energy",
-) -> list[Replay]:
-    """The replay of each tile that was begun, after its last whole step; what came behind is in `left_j` (joule), and
-    what it told of the cells in `memory`."""
+) -> tuple[list[Replay], CallLog]:
+    """Of the run at `path`, cut off: the replay of each tile that was begun, after its last whole step, and the log
+    of the calls behind it, for `resume.resumable`. Raises BadInput: no such run."""
+    absorb_journal(path)
+    with open_run(path, "replay") as run:
+        done, end = _so_far_of(run, schedule, found, pattern, placements, first, objective)
+    return done, load_call_log(path, "replay", end)
+
+
+def _so_far_of(
+    run: Run,
+    schedule: Schedule,
+    found: Characterization,
+    pattern: Pattern,
+    placements: Sequence[Placement],
+    first: int,
+    objective: Objective,
+) -> tuple[list[Replay], int]:
+    """The replay of each tile, and how many calls it took."""
     policy = policy_for(found, objective)
     rows = run.columns("replay_steps")
     tiles = rows["tile"]
@@ -46,10 +65,7 @@ def replayed_so_far(
         calls, learned = _Calls(run, found, placement), Learned(run, found, placement.cells, policy)
         begin = int(ends[tiles < tile][-1]) if tile else 0
         out.append(_so_far(mine, calls, learned, begin, schedule, pattern, placement, first, found))
-    end = int(ends[-1]) if ends.size else 0
-    learned.hear(end, run.rows("calls"))  # what the cut-off step told counts too
-    out[-1].left_j = spent_j(run, found.read, end)
-    return out
+    return out, int(ends[-1]) if ends.size else 0
 
 
 def _so_far(
@@ -105,7 +121,8 @@ class _Calls:
         """Cells and energies of the voltage pulses, and of resets where each is of one cell."""
         without = Op.FIELD if self._found.reset_scope is Scope.ARRAY else None
         for first, last in pieces(self._calls, Kind.APPLY, begin, end, without=without):
-            yield self._events("applies", "energy_j", first, last)
+            cells, energy_j = self._events("applies", "energy_j", first, last)
+            yield cells, np.nan_to_num(energy_j)  # of a pulse in doubt it is not known
 
     def _events(self, table: str, value: str, first: int, last: int) -> tuple[Cells, Floats]:
         found = self._run.columns(table, ("cell", value), first, last)

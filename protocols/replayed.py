@@ -50,7 +50,6 @@ class Replay:
     write_j: Floats
     confusion: NDArray[np.int64]
     steps: dict[str, list[float]]
-    left_j: float = 0.0  # spent by a step that was cut off, not in a row yet
     memory: NDArray[np.int16] | None = None  # what the writer remembers of the placed cells
     asked: Asked | None = None
     expected: dict[str, Floats] = field(default_factory=dict)

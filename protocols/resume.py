@@ -1,11 +1,12 @@
-"""Going on with a run that was cut off, for protocols that only ask and listen: `measure` and `characterize`.
+"""Going on with a run that was cut off, for protocols that only ask and listen: `measure`, `characterize`, `replay`.
 
 What such a protocol does follows from what the device answered, and when. Its run file holds both. So it is run
 again from its beginning and told from the file what it asks, without a pulse, until the file ends; from there on the
 device answers. It sees numbers as the file keeps them (single precision), cut off or not, so both end alike.
 
 A pulse under way at the cut may or may not have been given. Its cells are read first, then they get it (again): no
-protocol goes on without it, and at most one pulse more a cell and cut is in the table `resumes`. The reading of a
+measurement goes on without it, and at most one pulse more a cell and cut is in the table `resumes`. A writer, who
+knows what the states look like, does not give it to a cell that has it already (`learned.got_it`). The reading of a
 field's flat top cannot be had again: it is NaN. Time that passed on the bench between cut and resume has passed.
 """
 
@@ -19,6 +20,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from quest_lab.characterization import Characterization
 from quest_lab.clock import Clock
 from quest_lab.device import (
     Applied,
@@ -35,11 +37,13 @@ from quest_lab.device import (
 )
 from quest_lab.errors import UnsoundRead
 from quest_lab.protocols.call_log import Asked, CallLog, nothing_yet
+from quest_lab.protocols.learned import got_it
 from quest_lab.protocols.measurement import read_cells
 from quest_lab.record import RunWriter
 from quest_lab.session import Session
 
 _NONE = np.empty(0)
+_NOBODY = np.empty(0, np.int64)
 T = TypeVar("T", np.int64, np.float64)
 Left: TypeAlias = Callable[[Cells], NDArray[T]]
 
@@ -49,36 +53,53 @@ def resumable(
     log: CallLog | None = None,
     *,
     hardware: bool = False,
+    found: Characterization | None = None,
     wall: Callable[[], float] = time.time,
 ) -> Session:
     """`session`, whose device answers from `log` (of its run, cut off before) as long as it lasts.
 
-    On `hardware` time went on meanwhile, that of a simulated chip stood still. Cells in doubt are read at once.
+    On `hardware` time went on meanwhile, that of a simulated chip stood still. Cells in doubt are read at once. With
+    `found`, those that have their pulse, by their states, do not get it again.
     """
     run = session.run
     if run is None:
         return session
-    ahead_s = 0.0 if log is None else _taken_up(session, run, log, hardware=hardware, wall=wall)
+    ahead_s, ohm = 0.0, _NONE
+    if log is not None:
+        ahead_s, ohm = _taken_up(session, run, log, hardware=hardware, wall=wall)
     log, cells = log or nothing_yet(run.path), session.device.capabilities.cells
+    got = (_NOBODY, _NONE) if found is None else _received(found, log, ohm)
     return replace(
         session,
-        device=Told(session.device, log, run),
+        device=Told(session.device, log, run, got),
         clock=_Resumed(session.clock, log, ahead_s),
         pulses_left=_as_then(session.pulses_left, lambda: log.pulses_to_tell(cells)),
         energy_left_j=_as_then(session.energy_left_j, lambda: log.energy_to_tell_j(cells)),
     )
 
 
+def _received(found: Characterization, log: CallLog, ohm: Floats) -> tuple[Cells, Floats]:
+    """The cells in doubt that have their pulse, and what was read of them, ohm."""
+    doubt, before = log.doubt, log.last_ohm(log.doubt.cells)
+    known = np.isfinite(before) & np.isin(doubt.cells, found.cells)
+    then, now = np.zeros((2, doubt.cells.size), np.int8)
+    for states, read in ((then, before), (now, ohm)):
+        states[known] = found.decode(_reading(doubt.cells[known], read[known], found.read))
+    count = got_it(then, now, at_once=doubt.by_field)
+    return doubt.cells[:count], _kept(ohm[:count])
+
+
 def _taken_up(
     session: Session, run: RunWriter, log: CallLog, *, hardware: bool, wall: Callable[[], float]
-) -> float:
-    """Read the cells in doubt and book the cut; by how much the time of this run is ahead of the bench's clock."""
+) -> tuple[float, Floats]:
+    """Read the cells in doubt and book the cut; by how much the time of this run is ahead of the bench's clock, and
+    what was read, ohm."""
     now_s, gone_s = session.clock.now(), 0.0
     if hardware and log.rows:  # the clock may have begun anew with the computer
         gone_s = max(now_s - (log.end_s - log.ahead_s), wall() - log.end_wall_s)
     ahead_s = log.end_s + gone_s - now_s
     first, at = min(log.rows, run.rows("calls")), session.device.capabilities.read
-    ohm = read_cells(session, log.doubt.cells) if log.doubt.cells.size else np.empty(0)
+    ohm = read_cells(session, log.doubt.cells) if log.doubt.cells.size else _NONE
     run.append(
         "resumes",
         first=first,
@@ -90,7 +111,7 @@ def _taken_up(
         clock_ahead_s=ahead_s,
     )
     run.flush()
-    return ahead_s
+    return ahead_s, ohm
 
 
 def _as_then(left: Left[T] | None, still: Callable[[], NDArray[T]]) -> Left[T] | None:
@@ -121,30 +142,40 @@ class _Resumed:
 
 
 class Told:
-    """A Device that answers from `log` while it lasts, then as `device`; its numbers are those that `run` keeps."""
+    """A Device that answers from `log` while it lasts, then as `device`; its numbers are those that `run` keeps.
 
-    def __init__(self, device: Device, log: CallLog, run: RunWriter) -> None:
-        self._device, self._log, self._run = device, log, run
+    The first pulse after the log is not given to the cells of `got`, which have it: what it cost is not known (0 J).
+    """
+
+    def __init__(self, device: Device, log: CallLog, run: RunWriter, got: tuple[Cells, Floats]) -> None:
+        self._device, self._log, self._run, self._got = device, log, run, got
 
     @property
     def capabilities(self) -> Capabilities:
         return self._device.capabilities
 
     def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
-        if not (self._log.left and cells.size):
+        if not ((self._log.left or self._got[0].size) and cells.size):
             return _kept_of(self._device.apply(operation, cells, then_read=then_read))
         cells = as_cells(cells, self.capabilities.cells)
         answer = self._log.tell(Asked.pulse(operation), cells)
         origin = EnergyOrigin.MEASURED if answer.measured else EnergyOrigin.COMPUTED
-        done = Applied(cells, operation, answer.values, origin)
+        done, told = Applied(cells, operation, answer.values, origin), _NONE
         if (rest := ~answer.known).any():
+            (got, ohm), self._got = self._got, (_NOBODY, _NONE)
+            told = ohm if np.array_equal(cells[: got.size], got) else _NONE
+            answer.values[rest] = 0.0
+            rest &= ~np.isin(cells, got)
+        if rest.any():
             more = self._device.apply(operation, cells[rest])
             answer.values[rest] = _kept(more.energy_j)
             done = replace(done, origin=more.origin)
         if not then_read:
             return done
-        on_top = isinstance(operation, FieldPulse) and operation.read_on_top
-        return replace(done, reading=self._on_top(cells) if on_top else self.read(cells))
+        if isinstance(operation, FieldPulse) and operation.read_on_top:
+            return replace(done, reading=self._on_top(cells))
+        at = self.capabilities.read
+        return replace(done, reading=self._asked(cells, at, told) if told.size else self.read(cells))
 
     def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
         """As the device, or as it was then. Reads that no sound cell has are kept, so that they can be told again."""
@@ -157,7 +188,7 @@ class Told:
         if answer.unsound_ohm is not None:
             partial = _reading(cells[: told.size], told, at)
             raise UnsoundRead(f"{self._log.path}: as it was read", ohm=answer.unsound_ohm, partial=partial)
-        return _reading(cells, told, at) if told.size == cells.size else self._asked(cells, at, told)
+        return self._asked(cells, at, told)
 
     def safe_state(self) -> None:
         self._device.safe_state()
@@ -176,6 +207,8 @@ class Told:
     def _asked(self, cells: Cells, at: ReadPulse, told: Floats) -> Reading:
         """Read the cells after the first ones, of which the log has `told`."""
         first, known = self._run.rows("reads"), told.size
+        if known == cells.size > 0:
+            return _reading(cells, told, at)
         try:
             ohm = self._device.read(cells[known:], at).resistance_ohm
         except UnsoundRead as error:

@@ -103,7 +103,6 @@ _REPLAY = Table(
         Column("inference_gated_energy_j", "f8", "J", "inference reads, weight-0 cells not read"),
         Column("inference_row_energy_j", "f8", "J", "inference reads, the whole row biased"),
         _FIELD_J,
-        Column("resume_energy_j", "f8", "J", "spent in vain before: by a try at this step that was cut off"),
         Column("diverged", "i8", "", "weights whose last read state is not the schedule's, after the step"),
         Column("calls", "i8", "", "rows of `calls` after the step"),
     ),
@@ -188,10 +187,11 @@ _TOLD_AGAIN = (
     "disturb",
     "width",
     "half-select",
+    "replay",
 )  # resumed by telling the protocol from the file what it asks
 _RESUMES = Table(
     "resumes",
-    "One row per resume of a run that was cut off: what was in doubt then. It is given once more.",
+    "One row per resume of a run that was cut off: what was in doubt then.",
     (
         Column(
             "first", "i8", "", "rows of `calls` that held then; from here to `last`: reads of cells in doubt"

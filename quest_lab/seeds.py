@@ -50,6 +50,13 @@ def philox(
 
 
 @nb.njit(cache=True, inline="always")
+def read_of(cell: int, reads: int) -> np.uint64:
+    """What stands for `cell` in the counter of its n-th read since its last pulse, which is the event: no chip has
+    2^32 cells, so the upper word is free."""
+    return np.uint64(cell) | (np.uint64(reads) << _SHIFT)
+
+
+@nb.njit(cache=True, inline="always")
 def normal(word: np.uint64) -> float:
     """Standard normal of a 32-bit word, relative error below 1e-6 (AS 241, PPND7)."""
     q = (np.float64(word) + 0.5) * 2.0**-32 - 0.5

@@ -7,7 +7,7 @@ A cell that never arrives is reported, never retried without end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -28,6 +28,8 @@ from quest_lab.device import (
 )
 from quest_lab.errors import BadInput
 from quest_lab.policy import Objective, Policy, solve
+
+_MOST = 8192  # cells that get a pulse in one call: as many a cut leaves in doubt
 
 
 @dataclass
@@ -97,6 +99,10 @@ class Programmer:
         self.memory = first_memory(self.policy, device.capabilities.cells)
         self._book = np.full(device.capabilities.cells, -1, np.int8)  # what each written cell is to hold
 
+    def take_over(self, cells: Cells, states: States, memory: NDArray[np.int16]) -> None:
+        """Go on for a writer of these cells: what they are to hold, and what it remembers of them."""
+        self._book[cells], self.memory[cells] = states, memory
+
     def write(self, cells: Cells, target: NDArray[np.integer]) -> Written:
         """Bring `cells` to `target` (states, one each). DeviceError carries what was delivered."""
         cells = as_cells(cells, self._device.capabilities.cells)
@@ -156,9 +162,8 @@ class Programmer:
             if not busy.size:
                 return
             given = action[busy]  # as it is now: a cell that misses must not be pulsed again this round
-            for pulse in np.unique(given):
+            for pulse, mine in _calls(given, busy):
                 self._check()
-                mine = busy[given == pulse]
                 landed = self._apply(cells[mine], int(model.operation[pulse]), int(model.attempt[pulse]), out)
                 memory[mine] = model.after[pulse, memory[mine], state[mine], landed]
                 state[mine] = landed
@@ -203,6 +208,14 @@ class Programmer:
             out.pulses += done.cells.size
         out.write_j += spent
         out.energies.append((done.cells, done.energy_j))
+
+
+def _calls(given: NDArray[np.integer], cells: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each pulse with the cells that get it, _MOST at a time."""
+    for pulse in np.unique(given):
+        mine = cells[given == pulse]
+        for first in range(0, mine.size, _MOST):
+            yield int(pulse), mine[first : first + _MOST]
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,6 @@
 """Many Sk-MTJ cells with a memory: the state of each cell in a file that survives.
 
-The cells lie in one memory-mapped file (`cellfile`). Every draw is keyed by the cell and its own event counter.
+The cells lie in one memory-mapped file (`cellfile`). Every draw is keyed by the cell and its own events.
 What the law's optional effects (`reliability`) need beside comes after its columns; without them there is none.
 """
 

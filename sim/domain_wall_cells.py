@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.device import Cells, Floats, ReadPulse
-from quest_lab.seeds import Purpose, normal, normals, philox
+from quest_lab.seeds import Purpose, normal, normals, philox, read_of
 from quest_lab.sim.cellfile import CellFile
 from quest_lab.sim.domain_wall import DomainWall, conductance_s, landing, thresholds_v
 
@@ -24,7 +24,7 @@ class Columns(NamedTuple):
     state: NDArray[np.uint8]
     stuck: NDArray[np.uint8]
     residual_m: NDArray[np.float32]  # from the site that the wall snapped to
-    pulses: NDArray[np.uint32]  # event counters: they key the randomness
+    pulses: NDArray[np.uint32]  # with the reads since they key the randomness
     reads: NDArray[np.uint32]
     g0_s: NDArray[np.float32]
     swing: NDArray[np.float32]
@@ -72,7 +72,7 @@ class DomainWallArray:
         """Resistance with the cell's read noise, ohm. A bias above the first threshold moves the wall first."""
         self.bias(cells, at.amplitude_v, at.width_s)
         ohm = self.resistance(cells, at.amplitude_v)
-        return _noisy(cells, self._columns.reads, ohm, self.model.read_noise, self.seed)
+        return _noisy(cells, self._columns, ohm, self.model.read_noise, self.seed)
 
     def bias(self, cells: Cells, bias_v: float, seconds: float) -> None:
         """A source of `bias_v` left on the cells for `seconds`: what a pulse as long would do."""
@@ -131,20 +131,23 @@ def _pulse(
         g = conductance_s(k, c.residual_m[cell], pitch_m, c.g0_s[cell], c.swing[cell] / track_m)
         energy_j[i] = amplitude_v * amplitude_v * width_s * g
         words = philox(np.uint64(cell), np.uint64(c.pulses[cell]), np.uint64(purpose), np.uint64(seed))
-        c.pulses[cell] += 1
         to = landing(k, amplitude_v / pinning[cell], thresholds, scatter_m / pitch_m * normal(words[0]))
         if to != k and not c.stuck[cell]:
             c.state[cell] = to
             c.residual_m[cell] = residual_m * normal(words[1])
+        c.pulses[cell] += 1
+        c.reads[cell] = 0
     return energy_j
 
 
 @nb.njit(cache=True)
-def _noisy(cells: Cells, reads: NDArray[np.uint32], ohm: Floats, noise: float, seed: int) -> Floats:
+def _noisy(cells: Cells, c: Columns, ohm: Floats, noise: float, seed: int) -> Floats:
     out = np.empty(cells.size, np.float64)
     for i in range(cells.size):
         cell = cells[i]
-        words = philox(np.uint64(cell), np.uint64(reads[cell]), np.uint64(_READ), np.uint64(seed))
-        reads[cell] += 1
+        words = philox(
+            read_of(cell, c.reads[cell]), np.uint64(c.pulses[cell]), np.uint64(_READ), np.uint64(seed)
+        )
+        c.reads[cell] += 1
         out[i] = ohm[i] * (1.0 + noise * normal(words[0]))
     return out

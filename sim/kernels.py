@@ -1,7 +1,8 @@
 """The law over many cells at once, compiled: block by block, so that the draws run in the processor's vectors.
 
 Every number is that of the scalar functions (`seeds.philox`, `seeds.normal`), whatever the
-block or thread it is computed in.
+block or thread it is computed in. A cell's counter moves on with its state: a pulse that is cut off has either
+been given to a cell or not.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.device import Cells, Floats
-from quest_lab.seeds import Purpose, fill_normals, philox
+from quest_lab.seeds import Purpose, fill_normals, philox, read_of
 from quest_lab.sim.skmtj import count_reached, resistance_ohm
 
 _READ = int(Purpose.READ)
@@ -27,7 +28,7 @@ class Columns(NamedTuple):
     state: NDArray[np.uint8]
     stuck: NDArray[np.uint8]
     zeta: NDArray[np.float32]  # landing residual and the state's offset, states
-    pulses: NDArray[np.uint32]  # event counters: they key the randomness
+    pulses: NDArray[np.uint32]  # with the reads since they key the randomness
     reads: NDArray[np.uint32]
     shift: NDArray[np.float32]  # relative threshold offset d_cell
     r0_ohm: NDArray[np.float32]
@@ -58,16 +59,12 @@ def read(cells: Cells, columns: Columns, steps: int, bias: float, noise: float, 
 
 @nb.njit(cache=True)
 def _draw(
-    cells: Cells, events: NDArray[np.uint32], purpose: int, seed: int, first: Floats, second: Floats
+    who: NDArray[np.uint64], when: NDArray[np.uint32], purpose: int, seed: int, first: Floats, second: Floats
 ) -> None:
-    """Two standard normals for each cell at its next event; the events move on. `second` may be empty."""
-    now = np.empty(cells.size, np.uint32)
-    for i in range(cells.size):
-        now[i] = events[cells[i]]
-        events[cells[i]] = now[i] + np.uint32(1)
-    word, other = np.empty(cells.size, np.uint32), np.empty(cells.size, np.uint32)
-    for i in range(cells.size):  # nothing but arithmetic: this loop runs in vectors
-        w = philox(np.uint64(cells[i]), np.uint64(now[i]), np.uint64(purpose), np.uint64(seed))
+    """Two standard normals for each cell at its event. `second` may be empty."""
+    word, other = np.empty(who.size, np.uint32), np.empty(who.size, np.uint32)
+    for i in range(who.size):  # nothing but arithmetic: this loop runs in vectors
+        w = philox(who[i], np.uint64(when[i]), np.uint64(purpose), np.uint64(seed))
         word[i], other[i] = np.uint32(w[0]), np.uint32(w[1])
     fill_normals(word, first)
     if second.size:
@@ -94,13 +91,13 @@ def _pulse(
     offsets: Floats,
 ) -> Floats:
     (amplitude_v, width_s), (xi, residual) = volts_seconds, spread
-    state, stuck, zeta, pulses, _, shift, _, _ = columns  # numba's prange wants plain arrays to write to
+    state, stuck, zeta, pulses, reads, shift, _, _ = columns  # numba's prange wants plain arrays to write to
     energy_j = np.empty(cells.size, np.float64)
     for block in nb.prange(-(-cells.size // _BLOCK)):
         mine = cells[block * _BLOCK : (block + 1) * _BLOCK]
         out = energy_j[block * _BLOCK : (block + 1) * _BLOCK]
         first, second = np.empty(mine.size), np.empty(mine.size)
-        _draw(mine, pulses, purpose, seed, first, second)
+        _draw(mine.astype(np.uint64), pulses[mine], purpose, seed, first, second)
         _ohms(mine, columns, bias, thresholds.size, out)
         for i in range(mine.size):
             out[i] = amplitude_v * amplitude_v * width_s / out[i]
@@ -111,20 +108,25 @@ def _pulse(
             if reached[i] > state[cell] and not stuck[cell]:
                 state[cell] = reached[i]
                 zeta[cell] = offsets[reached[i]] + residual * second[i]
+            pulses[cell] += np.uint32(1)
+            reads[cell] = np.uint32(0)
     return energy_j
 
 
 def _read(cells: Cells, columns: Columns, steps: int, bias: float, noise: float, seed: int) -> Floats:
-    reads = columns.reads
+    pulses, reads = columns.pulses, columns.reads
     resistance = np.empty(cells.size, np.float64)
     for block in nb.prange(-(-cells.size // _BLOCK)):
         mine = cells[block * _BLOCK : (block + 1) * _BLOCK]
         out = resistance[block * _BLOCK : (block + 1) * _BLOCK]
-        z = np.empty(mine.size)
-        _draw(mine, reads, _READ, seed, z, z[:0])
+        who, z = np.empty(mine.size, np.uint64), np.empty(mine.size)
+        for i in range(mine.size):
+            who[i] = read_of(mine[i], reads[mine[i]])
+        _draw(who, pulses[mine], _READ, seed, z, z[:0])
         _ohms(mine, columns, bias, steps, out)
         for i in range(mine.size):
             out[i] = out[i] * (1.0 + noise * z[i])
+            reads[mine[i]] += np.uint32(1)
     return resistance
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quest_lab.device import Cells, Floats, ReadPulse
-from quest_lab.seeds import Purpose, normal, normals, philox
+from quest_lab.seeds import Purpose, normal, normals, philox, read_of
 from quest_lab.sim.array import TrueStates
 from quest_lab.sim.cellfile import CellFile
 from quest_lab.sim.memristor import Memristor, moved_m, resistance_ohm
@@ -25,7 +25,7 @@ class Columns(NamedTuple):
 
     stuck: NDArray[np.uint8]
     gap_m: NDArray[np.float64]
-    pulses: NDArray[np.uint32]  # event counters: they key the randomness
+    pulses: NDArray[np.uint32]  # with the reads since they key the randomness
     reads: NDArray[np.uint32]
     shift: NDArray[np.float32]  # relative offset d_cell of the volts that it takes
     i0_a: NDArray[np.float32]
@@ -120,30 +120,31 @@ def _pulse(
 ) -> Floats:
     (g0_m, v0_v), (amplitude_v, width_s), (xi, closing_m) = law, pulse, spread
     gamma0, beta, least_v, per_volt, rate = kinetics
-    (gap_min_m, gap_max_m), (stuck, gaps, pulses, _, shift, i0_a) = ends, columns
+    (gap_min_m, gap_max_m), (stuck, gaps, pulses, reads, shift, i0_a) = ends, columns
     energy_j = np.empty(cells.size, np.float64)
     for i in nb.prange(cells.size):
         cell = cells[i]
         gap = gaps[cell]
         energy_j[i] = amplitude_v**2 * width_s / resistance_ohm(gap, amplitude_v, i0_a[cell], g0_m, v0_v)
         words = philox(np.uint64(cell), np.uint64(pulses[cell]), np.uint64(purpose), np.uint64(seed))
-        pulses[cell] += np.uint32(1)
         felt_v = amplitude_v / (1.0 + shift[cell] + xi * normal(words[0]))
         to = moved_m(gap, felt_v, width_s, gamma0, beta, least_v, per_volt, rate, gap_min_m)
         if to != gap and not stuck[cell]:
             if to == gap_min_m:
                 to = max(gap_min_m + closing_m * normal(words[1]), 0.0)
             gaps[cell] = min(to, gap_max_m)
+        pulses[cell] += np.uint32(1)
+        reads[cell] = np.uint32(0)
     return energy_j
 
 
 def _read(cells: Cells, columns: Columns, law: tuple[float, float, float], noise: float, seed: int) -> Floats:
     bias_v, g0_m, v0_v = law
-    _, gaps, _, reads, _, i0_a = columns
+    _, gaps, pulses, reads, _, i0_a = columns
     out = np.empty(cells.size, np.float64)
     for i in nb.prange(cells.size):
         cell = cells[i]
-        words = philox(np.uint64(cell), np.uint64(reads[cell]), np.uint64(_READ), np.uint64(seed))
+        words = philox(read_of(cell, reads[cell]), np.uint64(pulses[cell]), np.uint64(_READ), np.uint64(seed))
         reads[cell] += np.uint32(1)
         ohm = resistance_ohm(gaps[cell], bias_v, i0_a[cell], g0_m, v0_v)
         out[i] = ohm * (1.0 + noise * normal(words[0]))

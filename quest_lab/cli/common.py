@@ -68,6 +68,7 @@ def chip_of(
     overwrite: bool,
     settings: Mapping[str, Any],
     resume: bool = False,
+    each_call: bool = False,
     options: BenchOptions = AS_USUAL,
 ) -> Iterator[Session]:
     """The characterised chip, opened again for a run: the same bench, cells and seed."""
@@ -84,7 +85,7 @@ def chip_of(
         open_bench(
             device, cells=int(was["cells"]), seed=int(was["seed"]), cells_file=chip, run=out, kind=kind,
             settings={"characterization": characterization.name, **settings}, overwrite=overwrite,
-            progress=report, resume=resume, **asdict(options),
+            progress=report, resume=resume, each_call=each_call, **asdict(options),
         ) as session,
     ):  # fmt: skip
         yield session
@@ -132,11 +133,14 @@ def check_cells_kept(device: str, chip: Path | None, options: BenchOptions) -> N
 def print_resumes(out: Path) -> None:
     """What was in doubt each time that a run was gone on with."""
     with open_run(out) as run:
-        for row in run.table("resumes").itertuples():
-            print(
-                f"resumed after {row.first} calls: {row.pulses_in_doubt} pulses and {row.reads_in_doubt} reads were "
-                f"in doubt and were given again; {row.away_s:.3g} s passed on the bench meanwhile"
-            )
+        table = run.columns("resumes")
+    for row in range(table["first"].size):
+        each = {name: column[row].item() for name, column in table.items()}
+        print(
+            f"resumed after {each['first']} calls: {each['pulses_in_doubt']} pulses and {each['reads_in_doubt']} reads "
+            f"were in doubt, reading the cells in doubt took {energy(each['read_energy_j'])}; {each['away_s']:.3g} s "
+            "passed on the bench meanwhile"
+        )
 
 
 def print_table(

@@ -17,6 +17,7 @@ from quest_lab.cli.common import (
     energy,
     load_restricted,
     percent,
+    print_resumes,
     print_table,
     quantity,
 )
@@ -32,8 +33,8 @@ from quest_lab.protocols.replay_costs import COST_NAMES, COSTS
 from quest_lab.protocols.replay_results import to_results
 from quest_lab.protocols.replay_resume import replayed_so_far
 from quest_lab.protocols.replayed import Replay
+from quest_lab.protocols.resume import resumable
 from quest_lab.ranking import rank
-from quest_lab.runfile import open_run
 from quest_lab.schedule import STAGES, Schedule
 from quest_lab.seeds import generator
 from quest_lab.write_costs import interval
@@ -53,6 +54,7 @@ def run(*, device: str, out: Path, options: BenchOptions, **given: Any) -> None:
         rehearse(device, once)
         return
     print_replay(once(out=out))
+    print_resumes(out)
     print(f"replay: {out}")
 
 
@@ -91,11 +93,17 @@ def execute(
         placements = _placements(found, source, sample, tiles=tiles)
         settings = {"schedule": schedule.name, "states": list(used), "pattern": list(pattern), "first": first,
                     "steps": steps, "sample": sample, "tiles": len(placements), "objective": objective}  # fmt: skip
-        so_far = _so_far(out, source, found, pattern, placements, first, objective) if resume else []
+        so_far: list[Replay] = []
+        log = None
+        if resume:
+            so_far, log = replayed_so_far(
+                out, source, found, pattern, placements, first=first, objective=objective
+            )
         with chip_of(
             characterization, device, chip=chip, out=out, kind="replay", overwrite=overwrite, settings=settings,
-            options=options, resume=resume,
-        ) as session:  # fmt: skip
+            options=options, resume=resume, each_call=True,
+        ) as opened:  # fmt: skip
+            session = resumable(opened, log, hardware=options.hardware, found=found)
             done = replay_tiles(
                 session, source, found, pattern, placements, first=first, steps=steps, resume=so_far,
                 objective=objective,
@@ -125,19 +133,6 @@ def _placements(
     return Placement.tiles(found, source.weights) if tiles else [Placement.on(found, source.weights)]
 
 
-def _so_far(
-    out: Path,
-    source: Schedule,
-    found: Characterization,
-    pattern: Pattern,
-    placements: list[Placement],
-    first: int,
-    objective: Objective,
-) -> list[Replay]:
-    with open_run(out, "replay") as run:
-        return replayed_so_far(run, source, found, pattern, placements, first=first, objective=objective)
-
-
 def print_replay(result: Replayed) -> None:
     """Divergence and the energy accounts, kept apart."""
     done = result.done
@@ -156,7 +151,6 @@ def print_replay(result: Replayed) -> None:
         *accounts(done.total),
         ("inference reads, gated", energy(done.total("inference_gated_energy_j"))),
         ("inference reads, row-activated", energy(done.total("inference_row_energy_j"))),
-        ("spent in vain by steps that were cut off", energy(float(sum(done.steps["resume_energy_j"])))),
         ("initial load: write energy", energy(done.steps["spent_energy_j"][0])),
     ]
     print_table(f"Replay with pattern {result.pattern}", ("", "value"), rows)

@@ -39,9 +39,9 @@ VGG6 = Topology.parse("64-64M-128-128M-256-256-A", (3, 32, 32), 10)
 SPARE = 8000  # cells: some never answer
 KILLS, SEED, CHIPS = 20, 0, 10
 STATES = {2: (0, 3, 6), 3: (0, 1, 2, 3, 4, 5, 6)}
-ACCOUNTS = ("spent_energy_j", "verify_energy_j", "field_energy_j", "inference_gated_energy_j")
+ACCOUNTS = ("spent_energy_j", "verify_energy_j", "field_energy_j", "inference_gated_energy_j", "pulses", "resets",
+            "writes_wrong", "diverged")  # fmt: skip
 POOLED = ("spent_energy_j", "pulses")
-RETRIES_J = 3 * (5.82e-12 + 1e-12)  # three times the dearest set pulse and a reset
 QUIET = dict.fromkeys(("d_cell", "xi_pulse", "r0_spread", "tmr_spread", "residual_states", "read_noise"), 0.0)
 
 
@@ -191,10 +191,24 @@ def _page(schedule: Schedule, out: Replay, used: Characterization, lasted: float
 
 @dataclass(frozen=True)
 class End:
-    """How a replay ended: states read, true states, accounts over the steps."""
+    """How a replay ended: states read, true states, accounts of the steps, and of its resumes."""
 
     read: np.ndarray
     steps: dict[str, np.ndarray]
+    resumes: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What came of one: the step that was cut off (-1: the load), cells in doubt, weights that ended elsewhere, whether
+    the accounts of the cut step and how many of the others differ, and the energy of the `resume` account."""
+
+    step: int
+    doubt: int
+    elsewhere: int
+    cut_differs: bool
+    others: int
+    resume_j: float
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +245,8 @@ def wait_for_rows(work: Path) -> None:
 def end(work: Path) -> End:
     with open_run(work / "run.h5") as run:
         assert run.status == "complete"
-        table = run.table("replay_steps")
-        return End(run.result("final_states")["read"].to_numpy(), {n: table[n].to_numpy() for n in table})
+        read = run.result("final_states")["read"].to_numpy()
+        return End(read, run.columns("replay_steps"), run.columns("resumes"))
 
 
 def test_twenty_kills_and_resumes_end_as_if_nothing_had_happened(
@@ -258,30 +272,38 @@ def test_twenty_kills_and_resumes_end_as_if_nothing_had_happened(
             rows.append(compare(undisturbed, end(work)))
         shutil.rmtree(work)
     publish("replay-resume", "An epoch of VGG6, killed with SIGKILL and resumed", _kills(rows, lasted))
+    assert all(row.elsewhere == row.others == 0 for row in rows)
 
 
-def compare(want: End, got: End) -> tuple[int, int, float]:
-    """Weights that ended elsewhere, steps whose accounts differ, energy spent in vain.
+def compare(want: End, got: End) -> Kill:
+    """Accounts are the same to 1e-5: a cell in doubt is read once more, and shows other noise until its next pulse."""
+    (first,), (doubt,), (resume_j,) = (got.resumes[n] for n in ("first", "pulses_in_doubt", "read_energy_j"))
+    wanted, had = (np.stack([each.steps[a] for a in ACCOUNTS]).astype(np.float64) for each in (want, got))
+    differ = np.any(np.abs(wanted - had) > 1e-5 * wanted, axis=0)
+    cut = int(np.searchsorted(got.steps["calls"], first, side="right"))
+    return Kill(
+        step=int(got.steps["step"][cut]),
+        doubt=int(doubt),
+        elsewhere=int(np.count_nonzero(want.read != got.read)),
+        cut_differs=bool(differ[cut]),
+        others=int(np.delete(differ, cut).sum()),
+        resume_j=float(resume_j),
+    )
 
-    One step was cut off. Its cells have been read once more than in the undisturbed replay and draw other noise from
-    then on: where one of them misses a later pulse in one replay only, that step differs by a retry or two.
-    """
-    elsewhere = int(np.count_nonzero(want.read != got.read))
-    assert elsewhere == 0
-    apart = np.stack([np.abs(want.steps[a] - got.steps[a]) for a in ACCOUNTS])
-    differ = np.flatnonzero(np.any(apart > 1e-5 * np.stack([want.steps[a] for a in ACCOUNTS]), axis=0))
-    later = differ[1:] if differ.size else differ
-    assert np.all(apart[:, later] <= RETRIES_J)
-    return elsewhere, int(differ.size), float(got.steps["resume_energy_j"].sum())
 
-
-def _kills(rows: list[tuple[int, int, float]], lasted: float) -> str:
+def _kills(rows: list[Kill], lasted: float) -> str:
     lines = [
         f"{len(rows)} replays through the command line, each killed once at a random time (seed {SEED}) of its "
-        f"{lasted:.0f} s of writing, then resumed with `--resume` on the same cells.",
+        f"{lasted:.0f} s of writing, then resumed with `--resume` on the same cells. Accounts of a step: "
+        f"{', '.join(f'`{name}`' for name in ACCOUNTS)}, equal to 1e-5.",
         "",
-        "| kill | weights that ended elsewhere | steps whose accounts differ | energy in the `resume` account (nJ) |",
-        "|---|---|---|---|",
+        "| kill | cut step (-1: initial load) | cells in doubt | weights that ended elsewhere | cut step's accounts "
+        "| other steps whose accounts differ | energy in the `resume` account (pJ) |",
+        "|---|---|---|---|---|---|---|",
     ]
-    lines += [f"| {i + 1} | {a} | {b} | {1e9 * j:.2f} |" for i, (a, b, j) in enumerate(rows)]
+    lines += [
+        f"| {i + 1} | {row.step} | {row.doubt} | {row.elsewhere} | {'differ' if row.cut_differs else 'equal'} | "
+        f"{row.others} | {1e12 * row.resume_j:.2f} |"
+        for i, row in enumerate(rows)
+    ]
     return "\n".join(lines)

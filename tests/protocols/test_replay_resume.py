@@ -10,13 +10,14 @@ import pytest
 
 from quest_lab.characterization import Characterization
 from quest_lab.clock import VirtualClock
-from quest_lab.device import Applied, Cells, Operation, Reading, ReadPulse
+from quest_lab.device import Applied, Cells, FieldPulse, Operation, Reading, ReadPulse
 from quest_lab.errors import BadInput
 from quest_lab.placement import Placement
 from quest_lab.protocols.replay import replay, replay_tiles
 from quest_lab.protocols.replay_results import to_results
 from quest_lab.protocols.replay_resume import replayed_so_far
 from quest_lab.protocols.replayed import Replay
+from quest_lab.protocols.resume import resumable
 from quest_lab.record import Recorded, RunWriter, open_run
 from quest_lab.schedule import Schedule, synthesize
 from quest_lab.session import Session
@@ -26,6 +27,15 @@ from quest_lab.sim.skmtj import SkMTJ
 
 Restricted = Callable[..., Characterization]
 PATTERN, STEPS = (1, 0, 2), 12
+NOISE = 3e-3  # of a read
+ACCOUNTS = (
+    "spent_energy_j",
+    "verify_energy_j",
+    "field_energy_j",
+    "inference_gated_energy_j",
+    "pulses",
+    "resets",
+)
 
 
 class Cut(KeyboardInterrupt):
@@ -33,24 +43,26 @@ class Cut(KeyboardInterrupt):
 
 
 class CutOff(SimulatedChip):
-    """A chip whose program ends just after the n-th call, before it hears the answer."""
+    """A chip whose program ends in the n-th call, before it hears the answer: `share` of its cells got it."""
 
-    left = 10**9
-
-    def _count(self) -> None:
-        self.left -= 1
-        if not self.left:
-            raise Cut
+    left, share = 10**9, 1.0
 
     def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
-        done = super().apply(operation, cells, then_read=then_read)
-        self._count()
-        return done
+        share = (
+            round(self.share) if isinstance(operation, FieldPulse) else self.share
+        )  # a field reaches all or none
+        self._count(lambda: super(CutOff, self).apply(operation, cells[: round(share * cells.size)]))
+        return super().apply(operation, cells, then_read=then_read)
 
     def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
-        done = super().read(cells, at)
-        self._count()
-        return done
+        self._count(lambda: super(CutOff, self).read(cells, at))
+        return super().read(cells, at)
+
+    def _count(self, last: Callable[[], object]) -> None:
+        self.left -= 1
+        if not self.left:
+            last()
+            raise Cut
 
 
 @pytest.fixture(scope="module")
@@ -62,23 +74,28 @@ def schedule(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Schedule]:
 
 
 def one_go(
-    model: SkMTJ, schedule: Schedule, found: Characterization, folder: Path, cut_after: int = 10**9
+    model: SkMTJ,
+    schedule: Schedule,
+    found: Characterization,
+    folder: Path,
+    cut_in: int = 10**9,
+    share: float = 1.0,
 ) -> tuple[Replay, int]:
-    """Replay into `folder`, cut off after so many calls; taken up again if there is something to take up."""
+    """Replay into `folder`, cut off in this call; taken up again if there is something to take up."""
     array, clock = CellArray(model, 240, seed=5, path=folder / "cells"), VirtualClock()
     chip, out = CutOff(array, clock), folder / "run.h5"
-    chip.left = cut_after
+    chip.left, chip.share = cut_in, share
     placement = Placement.on(found, schedule.weights)
-    so_far = None
-    if out.with_name("run.h5.part").exists() or out.exists():
-        with open_run(out) as before:
-            so_far = replayed_so_far(before, schedule, found, PATTERN, [placement])[0]
+    so_far, log = None, None
+    if out.exists():
+        (so_far,), log = replayed_so_far(out, schedule, found, PATTERN, [placement])
         run = RunWriter.resume(out, kind="replay", seed=0, settings={})
     else:
         run = RunWriter.create(out, kind="replay", title="", seed=0, settings={})
     try:
         with run:
-            session = Session(Recorded(chip, run, clock), clock, run=run, truth=array.states)
+            opened = Session(Recorded(chip, run, clock), clock, run=run, truth=array.states)
+            session = resumable(opened, log, found=found)
             done = replay(session, schedule, found, PATTERN, placement=placement, resume=so_far)
             for result in to_results(done, schedule.layers):
                 run.add_result(result)
@@ -92,29 +109,48 @@ def model(request: pytest.FixtureRequest) -> SkMTJ:
     return SkMTJ.preset(request.param)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.55, 0.9])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("when", [0.0, 0.02, 0.3, 0.55, 0.9])
 def test_a_replay_cut_off_anywhere_ends_as_the_undisturbed_one(
-    noise_free: Callable[[str], SkMTJ], model: SkMTJ, restricted: Restricted, schedule: Schedule, tmp_path: Path,
-    share: float,
-) -> None:  # fmt: skip
-    quiet = noise_free("scaled" if model.reset_scope == "cell" else "lab")
-    found = restricted(quiet)
+    model: SkMTJ, restricted: Restricted, schedule: Schedule, tmp_path: Path, when: float, share: float
+) -> None:
+    """With noise: but for pulses in doubt, whose energy is not known, it is the same to the last pulse. A cell that was
+    read once more shows other noise until it is pulsed again, and so a read of another energy."""
+    found = restricted(model)
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
-    whole, calls = one_go(quiet, schedule, found, tmp_path / "whole")
+    whole, calls = one_go(model, schedule, found, tmp_path / "whole")
     with pytest.raises(Cut):
-        one_go(quiet, schedule, found, tmp_path / "cut", cut_after=max(int(share * calls), 1))
+        one_go(model, schedule, found, tmp_path / "cut", 1 + int(when * calls), share)
     with open_run(tmp_path / "cut" / "run.h5") as run:
         torn = len(run.table("replay_steps"))
-    again, _ = one_go(quiet, schedule, found, tmp_path / "cut")
-    assert np.array_equal(again.read, whole.read)
+    again, _ = one_go(model, schedule, found, tmp_path / "cut")
+    for name in ("read", "writes", "confusion", "memory"):
+        assert np.array_equal(getattr(again, name), getattr(whole, name)), name
     assert again.steps["step"] == whole.steps["step"]
-    assert again.writes.tolist() == whole.writes.tolist()
-    for account in ("spent_energy_j", "verify_energy_j", "field_energy_j", "inference_gated_energy_j"):
+    for account in ACCOUNTS:
         undisturbed, resumed = np.delete(whole.steps[account], torn), np.delete(again.steps[account], torn)
-        np.testing.assert_allclose(resumed, undisturbed, rtol=1e-6)
-    assert not np.any(np.delete(again.steps["resume_energy_j"], torn))
-    assert np.abs(again.confusion - whole.confusion).sum() == 0
+        rtol = NOISE if account == "verify_energy_j" else 1e-6
+        np.testing.assert_allclose(resumed, undisturbed, rtol=rtol)
+        assert again.steps[account][torn] <= whole.steps[account][torn] * (1.0 + rtol)
+
+
+def test_a_replay_cut_off_again_and_again_ends_as_the_undisturbed_one(
+    model: SkMTJ, restricted: Restricted, schedule: Schedule, tmp_path: Path
+) -> None:
+    found = restricted(model)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    whole, _ = one_go(model, schedule, found, tmp_path / "whole")
+    again, cuts = None, 0
+    while again is None:
+        try:
+            again, _ = one_go(model, schedule, found, tmp_path / "cut", 9, share=0.5)
+        except Cut:
+            cuts += 1
+    assert cuts > 5
+    for name in ("read", "writes", "confusion", "memory"):
+        assert np.array_equal(getattr(again, name), getattr(whole, name)), name
 
 
 def test_what_is_read_from_the_file_is_what_was_in_memory(
@@ -122,14 +158,12 @@ def test_what_is_read_from_the_file_is_what_was_in_memory(
 ) -> None:
     found = restricted(model)
     done, _ = one_go(model, schedule, found, tmp_path)
-    with open_run(tmp_path / "run.h5") as run:
-        found_again = replayed_so_far(run, schedule, found, PATTERN, [Placement.on(found, schedule.weights)])[
-            0
-        ]
+    placement = Placement.on(found, schedule.weights)
+    (found_again,), log = replayed_so_far(tmp_path / "run.h5", schedule, found, PATTERN, [placement])
     for name in ("intended", "read", "writes", "confusion"):
         assert np.array_equal(getattr(done, name), getattr(found_again, name)), name
     np.testing.assert_allclose(found_again.write_j, done.write_j, rtol=1e-6)
-    assert found_again.left_j == 0.0
+    assert not log.left
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
@@ -209,9 +243,8 @@ def test_what_was_learned_of_the_cells_is_in_the_run_file(
         done = replay(session, schedule, found, tuple(range(7)))
         run.close("complete")
         array.close()
-        with open_run(tmp_path / "run.h5") as again:
-            placement = Placement.on(found, schedule.weights)
-            (so_far,) = replayed_so_far(again, schedule, found, tuple(range(7)), [placement])
+        placement = Placement.on(found, schedule.weights)
+        (so_far,), _ = replayed_so_far(tmp_path / "run.h5", schedule, found, tuple(range(7)), [placement])
     assert done.memory is not None
     assert done.asked is not None
     assert so_far.asked is not None

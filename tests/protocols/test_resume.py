@@ -353,7 +353,7 @@ def test_another_measurement_is_refused(tmp_path: Path) -> None:
 
 def test_every_run_that_is_told_again_has_the_tables_for_it() -> None:
     for table in ("resumes", "unsound_reads"):
-        assert set(TABLES[table].kinds or ()) == {*MEASUREMENTS, "characterization"}
+        assert set(TABLES[table].kinds or ()) == {*MEASUREMENTS, "characterization", "replay"}
 
 
 def test_a_characterisation_from_before_there_were_resumes_still_opens(tmp_path: Path) -> None:
