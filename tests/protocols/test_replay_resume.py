@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from quest_lab.characterization import Characterization
+from quest_lab.cli import characterize
+from quest_lab.cli.replay import execute
 from quest_lab.clock import VirtualClock
 from quest_lab.device import Applied, Cells, FieldPulse, Operation, Reading, ReadPulse
 from quest_lab.errors import BadInput
 from quest_lab.placement import Placement
+from quest_lab.protocols.characterize import CharacterizeSettings
 from quest_lab.protocols.replay import replay, replay_tiles
 from quest_lab.protocols.replay_results import to_results
 from quest_lab.protocols.replay_resume import replayed_so_far
@@ -252,3 +259,49 @@ def test_what_was_learned_of_the_cells_is_in_the_run_file(
     assert np.array_equal(so_far.memory, done.memory)
     assert np.array_equal(so_far.asked.moves, done.asked.moves)
     assert np.array_equal(so_far.asked.reads, done.asked.reads)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+
+from quest_lab.cli.replay import execute
+from quest_lab.sim.chip import SimulatedChip
+
+left, apply = 12, SimulatedChip.apply
+
+
+def counted(chip, *given, **named):
+    global left
+    done, left = apply(chip, *given, **named), left - 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+
+SimulatedChip.apply = counted
+execute(device="scaled", schedule=Path(sys.argv[1]), characterization=Path("chip.h5"), out=Path("run.h5"),
+        chip=Path("cells"))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_killed_in_the_middle_of_a_pulse_nothing_is_given_twice(schedule: Schedule, tmp_path: Path) -> None:
+    """kill -9 after the pulse reached the cells and before that was written down."""
+    chip = tmp_path / "chip.h5"
+    settings = CharacterizeSettings(repeats=2, max_cycles=10)
+    characterize.execute(
+        device="scaled", out=chip, cells=schedule.weights, sample=32, chip=None, seed=0, overwrite=False,
+        settings=settings,
+    )  # fmt: skip
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(schedule.path)], cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    common: dict[str, Any] = {"device": "scaled", "schedule": schedule.path, "characterization": chip}
+    again = execute(**common, out=tmp_path / "run.h5", chip=tmp_path / "cells", resume=True).done
+    whole = execute(**common, out=tmp_path / "whole.h5").done
+    for name in ("read", "confusion", "memory"):
+        assert np.array_equal(getattr(again, name), getattr(whole, name)), name
+    with open_run(tmp_path / "run.h5") as run, open_run(tmp_path / "whole.h5") as other:
+        assert run.table("resumes")["pulses_in_doubt"].item() > 0
+        cells = [np.bincount(each.applies["cell"]) for each in (run, other)]
+    assert np.array_equal(*cells)
