@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from quest_lab.device import Cells, FieldPulse, Floats, Operation, ReadPulse
+from quest_lab.characterization import Characterization
+from quest_lab.device import Cells, FieldPulse, Floats, Operation, Reading, ReadPulse
 from quest_lab.errors import BadInput
+from quest_lab.protocols.learned import got_it
 from quest_lab.runfile import Run, open_run
 from quest_lab.runwriter import absorb_journal
 from quest_lab.schema import EVENTS, Kind, Op, Origin, Outcome
@@ -57,28 +59,42 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What was under way when the run was cut off: events without an answer, and the cells that may have got a pulse,
-    in the order of its call; `by_field`: a field's."""
+    """What was under way when the run was cut off: events without an answer, and the cells that may have got a pulse.
+
+    `row`: its row in the log's calls, -1 if there are none or several; `before_ohm`: what was last read of each cell
+    before it, NaN where nothing was.
+    """
 
     pulses: int
     reads: int
     cells: Cells
-    by_field: bool = False
+    row: int
+    asked: Asked | None
+    before_ohm: Floats
+
+    def received(self, found: Characterization, ohm: Floats) -> int:
+        """How many of the cells have the pulse, the first of its call, by what was read of them after the cut."""
+        then, now = np.zeros((2, self.cells.size), np.int8)
+        known = np.isfinite(self.before_ohm) & np.isfinite(ohm) & np.isin(self.cells, found.cells)
+        for states, read in ((then, self.before_ohm), (now, ohm)):
+            states[known] = found.decode(Reading(self.cells[known], read[known], read[known], found.read))
+        return got_it(then, now, at_once=self.asked is not None and self.asked.op is Op.FIELD)
 
 
 @dataclass
 class CallLog:
     """Calls that were answered, each told once; `cells` and `values` of all events by Kind.
 
-    Left out are calls without an answer, and the reads of cells in doubt (rows that table `resumes` names).
+    Left out are calls without an answer, and the reads of cells in doubt (rows that table `resumes` names), but for
+    what is seen to have been given (`settle`).
     `rows`: whole rows of `calls`, those before the log too; `ahead_s`, `end_s`, `end_wall_s`: how far the run's time
     was ahead of the bench's clock when the last of them ended, and when that was, on the run's time and the wall's.
     """
 
     path: Path
     calls: _Columns
-    cells: tuple[Cells, Cells]
-    values: tuple[Floats, Floats]
+    cells: list[Cells]
+    values: list[Floats]
     unsound: dict[int, float]
     doubt: Doubt
     rows: int
@@ -112,15 +128,28 @@ class CallLog:
         energy_j = np.nan_to_num(self.values[Kind.APPLY][events])
         return np.bincount(self.cells[Kind.APPLY][events], energy_j, minlength=cells).astype(np.float64)
 
-    def last_ohm(self, cells: Cells) -> Floats:
-        """What was last read of each of `cells`, ohm; NaN where nothing was."""
-        there = ~np.isnan(self.values[Kind.READ])
-        read, ohm = self.cells[Kind.READ][there][::-1], self.values[Kind.READ][there][::-1]
-        unique, last = np.unique(read, return_index=True)
-        out = np.full(cells.size, np.nan)
-        known = np.isin(cells, unique)
-        out[known] = ohm[last[np.searchsorted(unique, cells[known])]]
-        return out
+    def settle(self, found: Characterization, ohm: Floats) -> None:
+        """Tell also, after what there is, the pulse in doubt of the cells that have it (its energy is not known: 0 J)
+        and their readings; `ohm` was read of the cells in doubt. A writer may not look behind a field at once: of a
+        field no reading is told."""
+        if self.doubt.asked is not None and (count := self.doubt.received(found, ohm)):
+            cells = self.doubt.cells[:count]
+            self._add(self.doubt.asked, cells, np.zeros(count))
+            if self.doubt.asked.op is not Op.FIELD:
+                self._add(Asked.read(found.read), cells, ohm[:count].astype(np.float32).astype(np.float64))
+
+    def _add(self, asked: Asked, cells: Cells, values: Floats) -> None:
+        kind = asked.kind
+        row = {
+            "row": self.rows, "kind": kind, "op": asked.op, "outcome": Outcome.DONE, "origin": Origin.COMPUTED,
+            "amplitude": asked.amplitude, "width_s": asked.width_s, "count": cells.size, "first": self.cells[kind].size,
+            "wall_time_s": self.end_wall_s, "clock_s": self.end_s,
+        }  # fmt: skip
+        self.calls = {name: np.append(column, row[name]) for name, column in self.calls.items()}
+        self.cells[kind], self.values[kind] = (
+            np.append(self.cells[kind], cells),
+            np.append(self.values[kind], values),
+        )
 
     def _events_to_tell(self, *, without: Op | None) -> NDArray[np.bool_]:
         """Which pulses of all in the file are still to be told."""
@@ -140,6 +169,8 @@ class CallLog:
         while self.left and not known.all():
             row, was = {name: column[self._at] for name, column in self.calls.items()}, self._asked(self._at)
             events = slice(int(row["first"]), int(row["first"]) + int(row["count"]))
+            if was.kind is not asked.kind and known.any():
+                break  # the reading of a part
             named = self.cells[was.kind][events]
             at = order[np.minimum(np.searchsorted(cells, named, sorter=order), cells.size - 1)]
             if was != asked or known[at].any() or not np.array_equal(cells[at], named):
@@ -155,29 +186,29 @@ class CallLog:
         return Answer(known, values, measured)
 
     def _asked(self, at: int) -> Asked:
-        row = {name: column[at] for name, column in self.calls.items()}
-        return Asked(Kind(row["kind"]), Op(row["op"]), float(row["amplitude"]), float(row["width_s"]))
+        return _asked_in(self.calls, at)
 
 
 def nothing_yet(path: Path) -> CallLog:
     """The log of a run that begins."""
     nobody, nothing = np.empty(0, np.int64), np.empty(0)
-    calls = {"row": nobody}
-    return CallLog(
-        path, calls, (nobody, nobody), (nothing, nothing), {}, Doubt(0, 0, nobody), 0, 0.0, 0.0, 0.0
-    )
+    calls, doubt = {"row": nobody}, Doubt(0, 0, nobody, -1, None, nothing)
+    return CallLog(path, calls, [nobody, nobody], [nothing, nothing], {}, doubt, 0, 0.0, 0.0, 0.0)
 
 
-def load_call_log(path: Path, kind: str, begin: int = 0) -> CallLog:
-    """The log of the run at `path`, cut off or not, from call `begin` on. Raises BadInput: not of this kind."""
+def load_call_log(path: Path, kind: str, begin: int = 0, found: Characterization | None = None) -> CallLog:
+    """The log of the run at `path`, cut off or not, from call `begin` on; with `found`, earlier resumes are settled.
+
+    Raises BadInput if it is not of this kind.
+    """
     absorb_journal(path)
     with open_run(path) as run:
         if run.kind != kind:
             raise BadInput(f"{run.path}: is a run of kind {run.kind!r}, not {kind!r}")
-        return _log(run, begin)
+        return _log(run, begin, found)
 
 
-def _log(run: Run, begin: int) -> CallLog:
+def _log(run: Run, begin: int, found: Characterization | None) -> CallLog:
     skipped = max(begin - 1, 0)  # the call before tells when the log begins
     calls, resumes = run.columns("calls", first=skipped), run.columns("resumes")
     calls = {name: column[: _whole(run, calls)] for name, column in calls.items()}
@@ -186,11 +217,13 @@ def _log(run: Run, begin: int) -> CallLog:
     ahead = _ahead_s(resumes, calls["row"])
     calls["clock_s"] = calls["clock_s"] + ahead
     cells, values, beyond = _events(run, calls)
-    known = _answered(calls, values[Kind.READ], beyond)
-    since = max(begin, *resumes["last"].tolist()[-1:], 0)
-    doubt = _doubt(calls, known | (calls["row"] < since), cells[Kind.APPLY])
-    for first, last in zip(resumes["first"], resumes["last"], strict=True):
-        known &= (calls["row"] < first) | (calls["row"] >= last)
+    known, since = _answered(calls, values[Kind.READ], beyond), begin
+    for first, last in zip(resumes["first"].tolist(), resumes["last"].tolist(), strict=True):
+        if first >= begin:
+            doubt = _doubt(calls, known | (calls["row"] < since) | (calls["row"] >= first), cells, values)
+            _settled(calls, known, cells, values, doubt, slice(first - skipped, last - skipped), found)
+            since = last
+    doubt = _doubt(calls, known | (calls["row"] < since), cells, values)
     known &= (calls["count"] > 0) & (calls["row"] >= begin)
     end_s = float(calls["clock_s"][-1] + calls["width_s"][-1]) if rows else 0.0
     end_wall_s = float(calls["wall_time_s"][-1] + calls["width_s"][-1]) if rows else 0.0
@@ -199,7 +232,32 @@ def _log(run: Run, begin: int) -> CallLog:
                    float(ahead[-1]) if rows else 0.0, end_s, end_wall_s)  # fmt: skip
 
 
-def _events(run: Run, calls: _Columns) -> tuple[tuple[Cells, Cells], tuple[Floats, Floats], dict[int, float]]:
+def _settled(
+    calls: _Columns,
+    known: NDArray[np.bool_],
+    cells: list[Cells],
+    values: list[Floats],
+    doubt: Doubt,
+    reads: slice,
+    found: Characterization | None,
+) -> None:
+    """What a resume read of the cells in doubt is not told, but as the answer of those that had their pulse."""
+    answered = known[reads].tolist() == [True]
+    known[reads] = False
+    if found is None or doubt.asked is None or not answered:
+        return
+    events = slice(
+        int(calls["first"][reads.start]), int(calls["first"][reads.start] + calls["count"][reads.start])
+    )
+    if np.array_equal(cells[Kind.READ][events], doubt.cells):
+        count = doubt.received(found, values[Kind.READ][events])
+        first = int(calls["first"][doubt.row])
+        values[Kind.APPLY][first : first + count] = 0.0
+        for row in (doubt.row, reads.start)[: 1 if doubt.asked.op is Op.FIELD else 2]:
+            calls["count"][row], known[row] = count, count > 0
+
+
+def _events(run: Run, calls: _Columns) -> tuple[list[Cells], list[Floats], dict[int, float]]:
     """Cells and values of the events of `calls` by Kind, and the reads that no sound cell has; `first` of the calls is
     made to count from the first of them."""
     cells, values, start = [], [], 0
@@ -213,7 +271,7 @@ def _events(run: Run, calls: _Columns) -> tuple[tuple[Cells, Cells], tuple[Float
     unsound = run.columns("unsound_reads")
     reads = unsound["read"].astype(np.int64) - start
     beyond = dict(zip(reads.tolist(), unsound["resistance_ohm"].tolist(), strict=True))
-    return (cells[0], cells[1]), (values[0], values[1]), beyond
+    return cells, values, beyond
 
 
 def _whole(run: Run, calls: _Columns) -> int:
@@ -238,11 +296,29 @@ def _answered(calls: _Columns, ohm: Floats, unsound: dict[int, float]) -> NDArra
     return np.asarray(known)
 
 
-def _doubt(calls: _Columns, known: NDArray[np.bool_], cells: Cells) -> Doubt:
+def _doubt(calls: _Columns, known: NDArray[np.bool_], cells: list[Cells], values: list[Floats]) -> Doubt:
     read = calls["kind"] == Kind.READ
     pulses = np.flatnonzero(~known & ~read & (calls["outcome"] != Outcome.FAILED))
     spans = [(int(calls["first"][row]), int(calls["count"][row])) for row in pulses]
-    named = np.concatenate([np.empty(0, np.int64), *(cells[first : first + count] for first, count in spans)])
-    reached = named[np.sort(np.unique(named, return_index=True)[1])]
-    by_field = bool(np.any(calls["op"][pulses] == Op.FIELD))
-    return Doubt(named.size, int(calls["count"][~known & read].sum()), reached, by_field)
+    nobody = np.empty(0, np.int64)
+    named = np.concatenate([nobody, *(cells[Kind.APPLY][first : first + count] for first, count in spans)])
+    reads = int(calls["count"][~known & read].sum())
+    if pulses.size != 1:
+        return Doubt(named.size, reads, np.unique(named), -1, None, np.full(np.unique(named).size, np.nan))
+    row, before = int(pulses[0]), read[: pulses[0]]
+    seen = int((calls["first"] + calls["count"])[: pulses[0]][before].max(initial=0))
+    ohm = _last(cells[Kind.READ][:seen], values[Kind.READ][:seen], named)
+    return Doubt(named.size, reads, named, row, _asked_in(calls, row), ohm)
+
+
+def _last(read: Cells, ohm: Floats, cells: Cells) -> Floats:
+    """The last of the readings `ohm` of each of `cells`, NaN where there is none."""
+    unique, last = np.unique(read[::-1], return_index=True)
+    out, known = np.full(cells.size, np.nan), np.isin(cells, unique)
+    out[known] = ohm[::-1][last[np.searchsorted(unique, cells[known])]]
+    return out
+
+
+def _asked_in(calls: _Columns, at: int) -> Asked:
+    row = {name: column[at] for name, column in calls.items()}
+    return Asked(Kind(row["kind"]), Op(row["op"]), float(row["amplitude"]), float(row["width_s"]))

@@ -41,7 +41,7 @@ def replayed_so_far(
     absorb_journal(path)
     with open_run(path, "replay") as run:
         done, end = _so_far_of(run, schedule, found, pattern, placements, first, objective)
-    return done, load_call_log(path, "replay", end)
+    return done, load_call_log(path, "replay", end, found)
 
 
 def _so_far_of(

@@ -37,13 +37,11 @@ from quest_lab.device import (
 )
 from quest_lab.errors import UnsoundRead
 from quest_lab.protocols.call_log import Asked, CallLog, nothing_yet
-from quest_lab.protocols.learned import got_it
 from quest_lab.protocols.measurement import read_cells
 from quest_lab.record import RunWriter
 from quest_lab.session import Session
 
 _NONE = np.empty(0)
-_NOBODY = np.empty(0, np.int64)
 T = TypeVar("T", np.int64, np.float64)
 Left: TypeAlias = Callable[[Cells], NDArray[T]]
 
@@ -64,29 +62,19 @@ def resumable(
     run = session.run
     if run is None:
         return session
-    ahead_s, ohm = 0.0, _NONE
+    ahead_s = 0.0
     if log is not None:
         ahead_s, ohm = _taken_up(session, run, log, hardware=hardware, wall=wall)
+        if found is not None:
+            log.settle(found, ohm)
     log, cells = log or nothing_yet(run.path), session.device.capabilities.cells
-    got = (_NOBODY, _NONE) if found is None else _received(found, log, ohm)
     return replace(
         session,
-        device=Told(session.device, log, run, got),
+        device=Told(session.device, log, run),
         clock=_Resumed(session.clock, log, ahead_s),
         pulses_left=_as_then(session.pulses_left, lambda: log.pulses_to_tell(cells)),
         energy_left_j=_as_then(session.energy_left_j, lambda: log.energy_to_tell_j(cells)),
     )
-
-
-def _received(found: Characterization, log: CallLog, ohm: Floats) -> tuple[Cells, Floats]:
-    """The cells in doubt that have their pulse, and what was read of them, ohm."""
-    doubt, before = log.doubt, log.last_ohm(log.doubt.cells)
-    known = np.isfinite(before) & np.isin(doubt.cells, found.cells)
-    then, now = np.zeros((2, doubt.cells.size), np.int8)
-    for states, read in ((then, before), (now, ohm)):
-        states[known] = found.decode(_reading(doubt.cells[known], read[known], found.read))
-    count = got_it(then, now, at_once=doubt.by_field)
-    return doubt.cells[:count], _kept(ohm[:count])
 
 
 def _taken_up(
@@ -142,40 +130,43 @@ class _Resumed:
 
 
 class Told:
-    """A Device that answers from `log` while it lasts, then as `device`; its numbers are those that `run` keeps.
+    """A Device that answers from `log` while it lasts, then as `device`; its numbers are those that `run` keeps."""
 
-    The first pulse after the log is not given to the cells of `got`, which have it: what it cost is not known (0 J).
-    """
-
-    def __init__(self, device: Device, log: CallLog, run: RunWriter, got: tuple[Cells, Floats]) -> None:
-        self._device, self._log, self._run, self._got = device, log, run, got
+    def __init__(self, device: Device, log: CallLog, run: RunWriter) -> None:
+        self._device, self._log, self._run = device, log, run
 
     @property
     def capabilities(self) -> Capabilities:
         return self._device.capabilities
 
     def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
-        if not ((self._log.left or self._got[0].size) and cells.size):
+        if not (self._log.left and cells.size):
             return _kept_of(self._device.apply(operation, cells, then_read=then_read))
         cells = as_cells(cells, self.capabilities.cells)
+        energy_j, ohm, origin = *np.full((2, cells.size), np.nan), EnergyOrigin.COMPUTED
+        rest = np.arange(cells.size)
+        while rest.size:  # part by part, as it was answered
+            given, here = self._given(operation, cells[rest])
+            mine, rest = rest[here], rest[~here]
+            energy_j[mine], origin = given.energy_j, given.origin
+            if then_read:
+                ohm[mine] = self._read_back(operation, cells[mine])
+        reading = _reading(cells, ohm, self.capabilities.read) if then_read else None
+        return Applied(cells, operation, energy_j, origin, reading)
+
+    def _given(self, operation: Operation, cells: Cells) -> tuple[Applied, NDArray[np.bool_]]:
+        """What the next call of the log says, and of which of `cells`; the device's answer if it says nothing more."""
+        if not self._log.left:
+            given = self._device.apply(operation, cells)
+            return replace(given, energy_j=_kept(given.energy_j)), np.ones(cells.size, np.bool_)
         answer = self._log.tell(Asked.pulse(operation), cells)
         origin = EnergyOrigin.MEASURED if answer.measured else EnergyOrigin.COMPUTED
-        done, told = Applied(cells, operation, answer.values, origin), _NONE
-        if (rest := ~answer.known).any():
-            (got, ohm), self._got = self._got, (_NOBODY, _NONE)
-            told = ohm if np.array_equal(cells[: got.size], got) else _NONE
-            answer.values[rest] = 0.0
-            rest &= ~np.isin(cells, got)
-        if rest.any():
-            more = self._device.apply(operation, cells[rest])
-            answer.values[rest] = _kept(more.energy_j)
-            done = replace(done, origin=more.origin)
-        if not then_read:
-            return done
+        return Applied(cells[answer.known], operation, answer.values[answer.known], origin), answer.known
+
+    def _read_back(self, operation: Operation, cells: Cells) -> Floats:
         if isinstance(operation, FieldPulse) and operation.read_on_top:
-            return replace(done, reading=self._on_top(cells))
-        at = self.capabilities.read
-        return replace(done, reading=self._asked(cells, at, told) if told.size else self.read(cells))
+            return self._on_top(cells).resistance_ohm
+        return self.read(cells).resistance_ohm
 
     def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
         """As the device, or as it was then. Reads that no sound cell has are kept, so that they can be told again."""
@@ -188,7 +179,7 @@ class Told:
         if answer.unsound_ohm is not None:
             partial = _reading(cells[: told.size], told, at)
             raise UnsoundRead(f"{self._log.path}: as it was read", ohm=answer.unsound_ohm, partial=partial)
-        return self._asked(cells, at, told)
+        return _reading(cells, told, at) if told.size == cells.size else self._asked(cells, at, told)
 
     def safe_state(self) -> None:
         self._device.safe_state()
@@ -207,8 +198,6 @@ class Told:
     def _asked(self, cells: Cells, at: ReadPulse, told: Floats) -> Reading:
         """Read the cells after the first ones, of which the log has `told`."""
         first, known = self._run.rows("reads"), told.size
-        if known == cells.size > 0:
-            return _reading(cells, told, at)
         try:
             ohm = self._device.read(cells[known:], at).resistance_ohm
         except UnsoundRead as error:
