@@ -87,8 +87,9 @@ class CallLog:
 
     Left out are calls without an answer, and the reads of cells in doubt (rows that table `resumes` names), but for
     what is seen to have been given (`settle`).
-    `rows`: whole rows of `calls`, those before the log too; `ahead_s`, `end_s`, `end_wall_s`: how far the run's time
-    was ahead of the bench's clock when the last of them ended, and when that was, on the run's time and the wall's.
+    `rows`: whole rows of `calls`, those before the log too; `reopened`: a resume was cut off while it read the cells in
+    doubt, its reads do not count. `ahead_s`, `end_s`, `end_wall_s`: how far the run's time was ahead of the bench's
+    clock when the last call ended, and when that was, on the run's time and the wall's.
     """
 
     path: Path
@@ -98,6 +99,7 @@ class CallLog:
     unsound: dict[int, float]
     doubt: Doubt
     rows: int
+    reopened: bool
     ahead_s: float
     end_s: float
     end_wall_s: float
@@ -193,7 +195,7 @@ def nothing_yet(path: Path) -> CallLog:
     """The log of a run that begins."""
     nobody, nothing = np.empty(0, np.int64), np.empty(0)
     calls, doubt = {"row": nobody}, Doubt(0, 0, nobody, -1, None, nothing)
-    return CallLog(path, calls, [nobody, nobody], [nothing, nothing], {}, doubt, 0, 0.0, 0.0, 0.0)
+    return CallLog(path, calls, [nobody, nobody], [nothing, nothing], {}, doubt, 0, False, 0.0, 0.0, 0.0)
 
 
 def load_call_log(path: Path, kind: str, begin: int = 0, found: Characterization | None = None) -> CallLog:
@@ -217,19 +219,22 @@ def _log(run: Run, begin: int, found: Characterization | None) -> CallLog:
     ahead = _ahead_s(resumes, calls["row"])
     calls["clock_s"] = calls["clock_s"] + ahead
     cells, values, beyond = _events(run, calls)
-    known, since = _answered(calls, values[Kind.READ], beyond), begin
+    known, since, reopened = _answered(calls, values[Kind.READ], beyond), begin, -1
     for first, last in zip(resumes["first"].tolist(), resumes["last"].tolist(), strict=True):
         if first >= begin:
             doubt = _doubt(calls, known | (calls["row"] < since) | (calls["row"] >= first), cells, values)
-            _settled(calls, known, cells, values, doubt, slice(first - skipped, last - skipped), found)
-            since = last
+            if first == last and doubt.cells.size:
+                reopened, known[first - skipped :] = first, False
+            else:
+                _settled(calls, known, cells, values, doubt, slice(first - skipped, last - skipped), found)
+                since = last
     doubt = _doubt(calls, known | (calls["row"] < since), cells, values)
     known &= (calls["count"] > 0) & (calls["row"] >= begin)
     end_s = float(calls["clock_s"][-1] + calls["width_s"][-1]) if rows else 0.0
     end_wall_s = float(calls["wall_time_s"][-1] + calls["width_s"][-1]) if rows else 0.0
     kept = {name: column[known] for name, column in calls.items()}
-    return CallLog(run.path, kept, cells, values, beyond, doubt, skipped + rows,
-                   float(ahead[-1]) if rows else 0.0, end_s, end_wall_s)  # fmt: skip
+    return CallLog(run.path, kept, cells, values, beyond, doubt, skipped + rows if reopened < 0 else reopened,
+                   reopened >= 0, float(ahead[-1]) if rows else 0.0, end_s, end_wall_s)  # fmt: skip
 
 
 def _settled(

@@ -86,18 +86,18 @@ def _taken_up(
     if hardware and log.rows:  # the clock may have begun anew with the computer
         gone_s = max(now_s - (log.end_s - log.ahead_s), wall() - log.end_wall_s)
     ahead_s = log.end_s + gone_s - now_s
-    first, at = min(log.rows, run.rows("calls")), session.device.capabilities.read
-    ohm = read_cells(session, log.doubt.cells) if log.doubt.cells.size else _NONE
-    run.append(
-        "resumes",
-        first=first,
-        last=run.rows("calls"),
-        pulses_in_doubt=log.doubt.pulses,
-        reads_in_doubt=log.doubt.reads,
-        read_energy_j=at.amplitude_v**2 * at.width_s * float(np.sum(1.0 / ohm[ohm > 0])),
-        away_s=gone_s,
-        clock_ahead_s=ahead_s,
-    )
+    if not log.reopened:
+        first = min(log.rows, run.rows("calls"))
+        run.append(
+            "resumes", first=first, last=first, pulses_in_doubt=log.doubt.pulses, reads_in_doubt=log.doubt.reads,
+            read_energy_j=0.0, away_s=gone_s, clock_ahead_s=ahead_s,
+        )  # fmt: skip
+        run.flush()  # from here on, what is read is not the protocol's
+    ohm, at = read_cells(session, log.doubt.cells), session.device.capabilities.read
+    read_j = at.amplitude_v**2 * at.width_s * float(np.sum(1.0 / ohm[ohm > 0]))
+    done = {"last": run.rows("calls"), "read_energy_j": read_j, "away_s": gone_s, "clock_ahead_s": ahead_s}
+    for column, value in done.items():
+        run.update("resumes", column, run.rows("resumes") - 1, value)
     run.flush()
     return ahead_s, ohm
 

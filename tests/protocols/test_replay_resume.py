@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -157,6 +158,25 @@ def test_a_replay_cut_off_again_and_again_ends_as_the_undisturbed_one(
         except Cut:
             cuts += 1
     assert cuts > 15
+    for name in ("read", "writes", "confusion", "memory"):
+        assert np.array_equal(getattr(again, name), getattr(whole, name)), name
+
+
+def test_a_resume_cut_off_behind_its_own_reading_goes_on(
+    restricted: Restricted, schedule: Schedule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read the cells in doubt, and does not come to note that."""
+    model = SkMTJ.preset("scaled")
+    found = restricted(model)
+    (tmp_path / "whole").mkdir()
+    whole, _ = one_go(model, schedule, found, tmp_path / "whole")
+    with pytest.raises(Cut):
+        one_go(model, schedule, found, tmp_path, 30, share=0.5)
+    monkeypatch.setattr(RunWriter, "update", Mock(side_effect=Cut))
+    with pytest.raises(Cut):
+        one_go(model, schedule, found, tmp_path)
+    monkeypatch.undo()
+    again, _ = one_go(model, schedule, found, tmp_path)
     for name in ("read", "writes", "confusion", "memory"):
         assert np.array_equal(getattr(again, name), getattr(whole, name)), name
 
