@@ -187,6 +187,7 @@ from quest_lab.sim.server import Server
 from quest_lab.sim.twin import twin_laboratory
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+loaded = os.getpid()
 for bench in sys.stdin:
     if os.fork():
         continue
@@ -194,7 +195,7 @@ for bench in sys.stdin:
     server = Server(laboratory, port=0, terminals=False)
     places = {address: [place.tcp, place.serial] for address, place in server.places.items()}
     print(json.dumps([os.getpid(), places, server.clock.port]), flush=True)
-    server.serve()
+    server.serve(lambda: os.getppid() == loaded or os._exit(1))  # the tests were killed
 """
 Start = Callable[..., "subprocess.Popen[str]"]
 WITHIN_S = 30.0
