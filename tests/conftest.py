@@ -55,6 +55,8 @@ for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGCHLD"):
         signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 if hasattr(signal, "pthread_sigmask"):
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+for name in ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):  # commands print to no terminal here
+    os.environ.pop(name, None)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
