@@ -36,6 +36,7 @@ from quest_lab.sim.skmtj import SkMTJ
 from quest_lab.sim.twin import twin_laboratory
 
 CELLS = 240
+MOST_WORKERS = 8
 QUICK = CharacterizeSettings(confidence=0.053, repeats=2, max_cycles=60)
 NOISE_FREE = {
     "d_cell": 0.0,
@@ -47,17 +48,23 @@ NOISE_FREE = {
 }
 
 
-# Programs that tests send signals to inherit what is ignored: SIGINT in a shell's background, SIGHUP below nohup.
-for number, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
-    if hasattr(signal, number) and signal.getsignal(getattr(signal, number)) is signal.SIG_IGN:
-        signal.signal(getattr(signal, number), usual)
+# Programs that tests start, signal and wait for inherit what is ignored or blocked: SIGINT in a shell's background,
+# SIGHUP below nohup, any under a service.
+for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGCHLD"):
+    if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+if hasattr(signal, "pthread_sigmask"):
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+for name in ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):  # commands print to no terminal here
+    os.environ.pop(name, None)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than processors: some tests wait for other programs, and another test runs meanwhile."""
+    """One worker more than processors: some tests wait for other programs, and another test runs meanwhile. At most
+    MOST_WORKERS: each takes up to 1 GiB, and a container may have less of a big machine than it sees."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (usable or 1) + 1
+    return min((usable or 1) + 1, MOST_WORKERS)
 
 
 @pytest.fixture(scope="session")
@@ -182,6 +189,7 @@ from quest_lab.sim.server import Server
 from quest_lab.sim.twin import twin_laboratory
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+loaded = os.getpid()
 for bench in sys.stdin:
     if os.fork():
         continue
@@ -189,7 +197,7 @@ for bench in sys.stdin:
     server = Server(laboratory, port=0, terminals=False)
     places = {address: [place.tcp, place.serial] for address, place in server.places.items()}
     print(json.dumps([os.getpid(), places, server.clock.port]), flush=True)
-    server.serve()
+    server.serve(lambda: os.getppid() == loaded or os._exit(1))  # the tests were killed
 """
 Start = Callable[..., "subprocess.Popen[str]"]
 WITHIN_S = 30.0
@@ -261,7 +269,7 @@ def served(
     tmp_path: Path, front: str, serve: Callable[[Path], tuple[int, dict[str, list[str]], int]]
 ) -> Iterator[Served]:
     process, places, clock_port = serve(SLOW)
-    text = SLOW.read_text(encoding="utf-8") + '\n[safety]\nwatchdog = "2 s"\n'
+    text = SLOW.read_text(encoding="utf-8") + '\n[safety]\nwatchdog = "60 s"\n'  # it may guard a test
     text = text.replace('settle = "0.2 ms"', 'settle = "0.2 s"')  # over there messages may be handled late
     for address, fronts in places.items():
         text = text.replace(address, fronts[front == "serial"])

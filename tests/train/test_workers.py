@@ -36,7 +36,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     train(CONFIG, weights=one / "w.h5", schedule=one / "s.h5")
     (two / "script.py").write_text(SCRIPT)
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", two / "script.py", two]
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words += ["--local-addr=127.0.0.1", two / "script.py", two]  # the machine's own name may lead nowhere
     ran = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stderr
     return one, two
