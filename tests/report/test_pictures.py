@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,10 @@ _SLACK_PX = 1.0
 def faults(figure: Figure) -> list[str]:
     """What is wrong with the figure, in words; empty if nothing is."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()
     boxes = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in _texts(figure)]
     clipped = [f"{text!r} is clipped" for text, box in boxes if not _inside(box, figure.bbox)]
-    over = [f"{a!r} over {b!r}" for (a, box), (b, other) in combinations(boxes, 2) if _overlap(box, other)]
+    over = [f"{boxes[i][0]!r} over {boxes[j][0]!r}" for i, j in _overlapping([box for _, box in boxes])]
     empty = [f"axes {axes.get_title()!r} are empty" for axes in figure.axes if not axes.has_data()]
     return clipped + over + empty
 
@@ -64,10 +63,12 @@ def _inside(box: Bbox, page: Bbox) -> bool:
     )  # fmt: skip
 
 
-def _overlap(a: Bbox, b: Bbox) -> bool:
-    return bool(
-        min(a.x1, b.x1) - max(a.x0, b.x0) > _SLACK_PX and min(a.y1, b.y1) - max(a.y0, b.y0) > _SLACK_PX
-    )
+def _overlapping(boxes: list[Bbox]) -> list[list[int]]:
+    """The pairs of boxes that share more than slack."""
+    low, high = (np.array([getattr(box, end) for box in boxes]) for end in ("min", "max"))
+    shared = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)  # (boxes, boxes, x and y)
+    pairs: list[list[int]] = np.argwhere(np.triu((shared > _SLACK_PX).all(-1), 1)).tolist()
+    return pairs
 
 
 def pictures(*files: Path) -> list[Picture]:
