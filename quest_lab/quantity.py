@@ -59,6 +59,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
+@functools.lru_cache(1024)  # a millisecond each, and bench files say the same ones again and again
 def _converted(number: float, written: str, unit: str, want: str) -> float:
     import pint
 

@@ -122,11 +122,11 @@ def shortfall(tally: Tally, budget: Budget, used: Ledger) -> str:
 
 def duration(seconds: float) -> str:
     """Hours, minutes and seconds as people say them."""
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    if hours:
-        return f"{hours:.0f} h {minutes:.0f} min"
-    return f"{minutes:.0f} min {rest:.0f} s" if minutes else f"{rest:.3g} s"
+    if seconds < 59.95:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _used(path: Path, file: BenchFile, cells: int) -> Ledger:

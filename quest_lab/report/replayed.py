@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,7 @@ def section(source: Source, files: Files) -> Section:
         table = _over_tiles(run.table("replay_steps"))
         confusion = np.asarray(run.result("confusion")["writes"]) if "confusion" in run.results else None
         costs = _cost_table(run) if "write_costs" in run.results else None
+        resumes = run.columns("resumes") if "resumes" in run.tables else {}  # files of old versions have none
     if not source.complete:
         out.blocks.append(Text(f"This run is {source.status}: it holds {len(table)} steps.", True))
     load, steps = table[table["step"] < 0], table[table["step"] >= 0]
@@ -58,7 +59,7 @@ def section(source: Source, files: Files) -> Section:
     assumed = files.assumed(source)
     out = replace(out, finding=_finding(steps))
     out.blocks.append(Text(_summary(source, steps, assumed)))
-    out.blocks.extend([*_pictures(load, steps, chip, assumed), _account_table(load, steps)])
+    out.blocks.extend([*_pictures(load, steps, chip, assumed), _account_table(load, steps, resumes)])
     if costs is not None:
         out.blocks.append(costs)
     if confusion is not None and confusion.sum():
@@ -128,10 +129,16 @@ def _rows(load: pandas.DataFrame, steps: pandas.DataFrame) -> list[tuple[str, fl
     return rows
 
 
-def _account_table(load: pandas.DataFrame, steps: pandas.DataFrame) -> Numbers:
+def _account_table(
+    load: pandas.DataFrame, steps: pandas.DataFrame, resumes: Mapping[str, NDArray[Any]]
+) -> Numbers:
     rows = [(name, quantity(joule), quantity(joule / len(steps))) for name, joule in _rows(load, steps)]
     rows = [(n, total, "" if n.startswith("initial") else mean) for n, total, mean in rows]
     note = f"{int(steps['pulses'].sum())} set pulses and {int(steps['resets'].sum())} cell resets."
+    if cuts := len(resumes.get("read_energy_j", ())):
+        rows.append(("reads of cells in doubt", quantity(float(resumes["read_energy_j"].sum())), ""))
+        doubt = int(resumes["pulses_in_doubt"].sum())
+        note += f" Resumed {cuts} times; the energy of {doubt} pulses that were under way at a cut is in no account."
     return Numbers("Energy accounts", ("account", "all steps", "mean of a step"), rows, note)
 
 

@@ -64,7 +64,8 @@ def test_it_counts_what_the_real_run_then_does(bench: Path, tmp_path: Path, caps
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(59.4, "59.4 s"), (125.4, "2 min 5 s"), (11040.0, "3 h 4 min")]
+    ("seconds", "words"),
+    [(59.4, "59.4 s"), (119.7, "2 min 0 s"), (125.4, "2 min 5 s"), (11040.0, "3 h 4 min")],
 )
 def test_long_times_are_told_in_minutes(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -110,13 +110,13 @@ def test_a_replay_that_diverges(tmp_path: Path) -> None:
 
 
 def replay_row(step: int) -> dict[str, float]:
-    energies = ("predicted", "spent", "verify", "inference_gated", "inference_row", "field", "resume")
+    energies = ("predicted", "spent", "verify", "inference_gated", "inference_row", "field")
     counts = {"tile": 0, "calls": 0, "step": step, "epoch": 0, "batch": step, "writes_intended": 120000,
               "writes_wrong": step % 7, "pulses": 9, "resets": 3, "time_s": 1e-6,
               "diverged": 1000 * max(0, step - 40)}  # fmt: skip
     return {
         **counts,
-        **{f"{name}_energy_j": (0.0 if name in ("field", "resume") else 1e-9) for name in energies},
+        **{f"{name}_energy_j": (0.0 if name == "field" else 1e-9) for name in energies},
     }
 
 
