@@ -15,7 +15,8 @@ from quest_lab.events import pieces
 from quest_lab.mapping import Pattern, to_states
 from quest_lab.placement import Placement
 from quest_lab.policy import Objective
-from quest_lab.protocols.call_log import CallLog, load_call_log
+from quest_lab.protocols.call_log import CallLog
+from quest_lab.protocols.call_log_file import load_call_log
 from quest_lab.protocols.learned import Learned
 from quest_lab.protocols.replay_costs import Asked
 from quest_lab.protocols.replayed import STEP_COLUMNS, Replay

@@ -18,7 +18,7 @@ from quest_lab.characterization_file import load_characterization
 from quest_lab.cli.options import AS_USUAL, BenchOptions
 from quest_lab.cli.progress import progress
 from quest_lab.errors import BadInput
-from quest_lab.protocols.call_log import load_call_log
+from quest_lab.protocols.call_log_file import load_call_log
 from quest_lab.protocols.resume import resumable
 from quest_lab.quantity import prefix_for
 from quest_lab.runfile import open_run

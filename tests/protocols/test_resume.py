@@ -32,7 +32,8 @@ from quest_lab.device import (
 )
 from quest_lab.errors import BadInput, LimitExceeded
 from quest_lab.examples import example_benches
-from quest_lab.protocols.call_log import Asked, CallLog, load_call_log
+from quest_lab.protocols.call_log import Asked, CallLog
+from quest_lab.protocols.call_log_file import load_call_log
 from quest_lab.protocols.characterize import CharacterizeSettings, characterize
 from quest_lab.protocols.measurements import MEASUREMENTS, settings_of
 from quest_lab.protocols.resume import resumable
