@@ -19,6 +19,6 @@ with open_bench("slow-matrix", run="staircase.h5", kind="bench", overwrite=True)
         rows.append((amplitude_v, done.reading.resistance_ohm[0], done.energy_j[0]))
 
 table = pd.DataFrame(rows, columns=["amplitude_v", "resistance_ohm", "energy_j"])
-steps = table[table.resistance_ohm.diff() > 100]
+steps = table[table.resistance_ohm.diff() > 30]
 print(table.round(3).to_string())
 print(f"{len(steps)} steps, at {', '.join(f'{v:.2f} V' for v in steps.amplitude_v)}")

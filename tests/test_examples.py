@@ -17,7 +17,7 @@ SAYS = {
     "numpy_schedule": r"24 steps, \d{4} writes of 8480 weights",
     "own_driver": r"mine (\[.*\]) ohm, quest-lab's \1 ohm",
     "replay_energies": r"best: pattern .* J spent.*worst: pattern .* J spent",
-    "staircase": r"3 steps, at 0\.54 V, 0\.66 V, 0\.76 V",
+    "staircase": r"6 steps, at 0\.50 V, 0\.54 V, 0\.60 V, 0\.66 V, 0\.70 V, 0\.76 V",
     "sweep_chips": r"scaled-32-seed4 +7 .*from chip to chip",
     "train_and_validate": r"held-out accuracy 9\d.* of 864 weights read back wrong",
     "two_days": r"set R1 lands, from R0.* of 74 quantities changed",

@@ -38,7 +38,7 @@ for number in itertools.count():
         axis = Field(np.arange(3.0), "V", "axis", ("x",))
         run.add_result(Result(f"r{number}", {"x": axis}, signal="x"))
     run.flush()
-    print(*run.acknowledged.values(), flush=True)
+    print(*(run.acknowledged[table] for table in sys.argv[3:]), flush=True)
 """
 TABLES = ("calls", "applies", "reads", "marks", "visa", "replay_steps")
 
@@ -55,7 +55,7 @@ class Survivor:
 def kill_one(folder: Path, after_s: float, style: str) -> Survivor:
     """Start a writer, kill it `after_s` seconds after its first acknowledgement, open what it left."""
     path = folder / "run.h5"
-    command = [sys.executable, "-c", WRITER, str(path), style]
+    command = [sys.executable, "-c", WRITER, str(path), style, *TABLES]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         lines = [writer.stdout.readline()]
