@@ -60,6 +60,11 @@ class Answer:
     measured: bool = False
     unsound_ohm: float | None = None
 
+    @classmethod
+    def none(cls, cells: int) -> Answer:
+        """Nothing is known."""
+        return cls(np.zeros(cells, np.bool_), np.full(cells, np.nan))
+
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
@@ -79,10 +84,14 @@ class Doubt:
     def received(self, found: Characterization, ohm: Floats) -> int:
         """How many of the cells have the pulse, the first of its call, by what was read of them after the cut."""
         then, now = np.zeros((2, self.cells.size), np.int8)
-        known = np.isfinite(self.before_ohm) & np.isfinite(ohm) & np.isin(self.cells, found.cells)
+        known = _sound(self.before_ohm) & _sound(ohm) & np.isin(self.cells, found.cells)
         for states, read in ((then, self.before_ohm), (now, ohm)):
             states[known] = found.decode(Reading(self.cells[known], read[known], read[known], found.read))
         return got_it(then, now, at_once=self.asked is not None and self.asked.op is Op.FIELD)
+
+
+def _sound(ohm: Floats) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(ohm) & (ohm > 0))
 
 
 @dataclass
@@ -134,15 +143,15 @@ class CallLog:
         energy_j = np.nan_to_num(self.values[Kind.APPLY][events])
         return np.bincount(self.cells[Kind.APPLY][events], energy_j, minlength=cells).astype(np.float64)
 
-    def settle(self, found: Characterization, ohm: Floats) -> None:
+    def settle(self, found: Characterization, ohm: Floats, at: ReadPulse) -> None:
         """Tell also, after what there is, the pulse in doubt of the cells that have it (its energy is not known: 0 J)
-        and their readings; `ohm` was read of the cells in doubt. A writer may not look behind a field at once: of a
+        and their readings; `ohm` was read `at` the cells in doubt. A writer may not look behind a field at once: of a
         field no reading is told."""
-        if self.doubt.asked is not None and (count := self.doubt.received(found, ohm)):
+        if self.doubt.asked is not None and _sound(ohm).all() and (count := self.doubt.received(found, ohm)):
             cells = self.doubt.cells[:count]
             self._add(self.doubt.asked, cells, np.zeros(count))
             if self.doubt.asked.op is not Op.FIELD:
-                self._add(Asked.read(found.read), cells, ohm[:count].astype(np.float32).astype(np.float64))
+                self._add(Asked.read(at), cells, ohm[:count].astype(np.float32).astype(np.float64))
 
     def _add(self, asked: Asked, cells: Cells, values: Floats) -> None:
         kind = asked.kind

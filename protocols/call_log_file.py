@@ -37,6 +37,8 @@ def _log(run: Run, begin: int, found: Characterization | None) -> CallLog:
     ahead = _ahead_s(resumes, calls["row"])
     calls["clock_s"] = calls["clock_s"] + ahead
     cells, values, beyond = _events(run, calls)
+    if found is not None:
+        beyond = {}  # a writer ends with a read that no sound cell has: it is read again
     known, since, reopened = _answered(calls, values[Kind.READ], beyond), begin, -1
     for first, last in zip(resumes["first"].tolist(), resumes["last"].tolist(), strict=True):
         if first >= begin:
@@ -65,18 +67,17 @@ def _settled(
     found: Characterization | None,
 ) -> None:
     """What a resume read of the cells in doubt is not told, but as the answer of those that had their pulse."""
-    answered = known[reads].tolist() == [True]
+    read = reads.stop - 1  # what a resume that was cut off itself had read before does not count
+    answered = reads.stop > reads.start and bool(known[read])
     known[reads] = False
     if found is None or doubt.asked is None or not answered:
         return
-    events = slice(
-        int(calls["first"][reads.start]), int(calls["first"][reads.start] + calls["count"][reads.start])
-    )
+    events = slice(int(calls["first"][read]), int(calls["first"][read] + calls["count"][read]))
     if np.array_equal(cells[Kind.READ][events], doubt.cells):
         count = doubt.received(found, values[Kind.READ][events])
         first = int(calls["first"][doubt.row])
         values[Kind.APPLY][first : first + count] = 0.0
-        for row in (doubt.row, reads.start)[: 1 if doubt.asked.op is Op.FIELD else 2]:
+        for row in (doubt.row, read)[: 1 if doubt.asked.op is Op.FIELD else 2]:
             calls["count"][row], known[row] = count, count > 0
 
 

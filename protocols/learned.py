@@ -16,10 +16,12 @@ from quest_lab.write import first_memory
 def got_it(before: States, after: States, *, at_once: bool = False) -> int:
     """How many of a call's cells, in its order, got a pulse that was cut off, by their states before it and now.
 
-    A bench pulses one after the other: those up to the last that changed; a field reaches all `at_once`.
+    A bench pulses one after the other: those up to the last that changed. A field reaches all `at_once`, or it was too
+    weak: none, if any cell is still in a state that it ends.
     """
-    count = int(np.flatnonzero(before != after).max(initial=-1)) + 1
-    return before.size if at_once and count else count
+    if at_once:
+        return 0 if np.any((before == after) & (before > 0)) or np.array_equal(before, after) else before.size
+    return int(np.flatnonzero(before != after).max(initial=-1)) + 1
 
 
 class Learned:

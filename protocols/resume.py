@@ -1,8 +1,9 @@
 """Going on with a run that was cut off, for protocols that only ask and listen: `measure`, `characterize`, `replay`.
 
 What such a protocol does follows from what the device answered, and when. Its run file holds both. So it is run
-again from its beginning and told from the file what it asks, without a pulse, until the file ends; from there on the
-device answers. It sees numbers as the file keeps them (single precision), cut off or not, so both end alike.
+again from its beginning (a replay from its last whole step) and told from the file what it asks, without a pulse, until
+the file ends; from there on the device answers. It sees numbers as the file keeps them (single precision), cut off or
+not, so both end alike.
 
 A pulse under way at the cut may or may not have been given. Its cells are read first, then they get it (again): no
 measurement goes on without it, and at most one pulse more a cell and cut is in the table `resumes`. A writer, who
@@ -36,7 +37,7 @@ from quest_lab.device import (
     as_cells,
 )
 from quest_lab.errors import UnsoundRead
-from quest_lab.protocols.call_log import Asked, CallLog, nothing_yet
+from quest_lab.protocols.call_log import Answer, Asked, CallLog, nothing_yet
 from quest_lab.protocols.measurement import read_cells
 from quest_lab.record import RunWriter
 from quest_lab.session import Session
@@ -66,7 +67,7 @@ def resumable(
     if log is not None:
         ahead_s, ohm = _taken_up(session, run, log, hardware=hardware, wall=wall)
         if found is not None:
-            log.settle(found, ohm)
+            log.settle(found, ohm, session.device.capabilities.read)
     log, cells = log or nothing_yet(run.path), session.device.capabilities.cells
     return replace(
         session,
@@ -172,14 +173,13 @@ class Told:
         """As the device, or as it was then. Reads that no sound cell has are kept, so that they can be told again."""
         at = at or self.capabilities.read
         if not (self._log.left and cells.size):
-            return self._asked(cells, at, _NONE)
+            return self._asked(cells, at, Answer.none(cells.size))
         cells = as_cells(cells, self.capabilities.cells)
         answer = self._log.tell(Asked.read(at), cells)
-        told = answer.values[answer.known]
         if answer.unsound_ohm is not None:
-            partial = _reading(cells[: told.size], told, at)
+            partial = _reading(cells[answer.known], answer.values[answer.known], at)
             raise UnsoundRead(f"{self._log.path}: as it was read", ohm=answer.unsound_ohm, partial=partial)
-        return _reading(cells, told, at) if told.size == cells.size else self._asked(cells, at, told)
+        return _reading(cells, answer.values, at) if answer.known.all() else self._asked(cells, at, answer)
 
     def safe_state(self) -> None:
         self._device.safe_state()
@@ -195,18 +195,21 @@ class Told:
         )
         return _reading(cells, values, at)
 
-    def _asked(self, cells: Cells, at: ReadPulse, told: Floats) -> Reading:
-        """Read the cells after the first ones, of which the log has `told`."""
-        first, known = self._run.rows("reads"), told.size
+    def _asked(self, cells: Cells, at: ReadPulse, answer: Answer) -> Reading:
+        """Read the cells of which the log does not tell."""
+        first, rest, ohm = self._run.rows("reads"), np.flatnonzero(~answer.known), answer.values
         try:
-            ohm = self._device.read(cells[known:], at).resistance_ohm
+            ohm[rest] = _kept(self._device.read(cells[rest], at).resistance_ohm)
         except UnsoundRead as error:
             came = _NONE if error.partial is None else _kept(error.partial.resistance_ohm)
             self._run.append("unsound_reads", read=first + came.size, resistance_ohm=error.ohm)
             self._run.flush()
-            partial = _reading(cells[: known + came.size], np.append(told, came), at)
-            raise UnsoundRead(str(error), ohm=error.ohm, partial=partial) from error
-        return _reading(cells, np.append(told, _kept(ohm)), at)
+            ohm[rest[: came.size]] = came
+            done = np.delete(np.arange(cells.size), rest[came.size :])
+            raise UnsoundRead(
+                str(error), ohm=error.ohm, partial=_reading(cells[done], ohm[done], at)
+            ) from error
+        return _reading(cells, ohm, at)
 
 
 def _kept(values: Floats) -> Floats:

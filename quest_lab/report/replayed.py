@@ -138,7 +138,7 @@ def _account_table(
     if cuts := len(resumes.get("read_energy_j", ())):
         rows.append(("reads of cells in doubt", quantity(float(resumes["read_energy_j"].sum())), ""))
         doubt = int(resumes["pulses_in_doubt"].sum())
-        note += f" Resumed {cuts} times; the energy of {doubt} pulses that were under way at a cut is in no account."
+        note += f" Cut off and resumed: {cuts}; of up to {doubt} pulses under way at a cut the energy is in no account."
     return Numbers("Energy accounts", ("account", "all steps", "mean of a step"), rows, note)
 
 

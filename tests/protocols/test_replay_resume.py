@@ -18,7 +18,7 @@ from quest_lab.cli import characterize
 from quest_lab.cli.replay import execute
 from quest_lab.clock import VirtualClock
 from quest_lab.device import Applied, Cells, FieldPulse, Operation, Reading, ReadPulse
-from quest_lab.errors import BadInput
+from quest_lab.errors import BadInput, UnsoundRead
 from quest_lab.placement import Placement
 from quest_lab.protocols.characterize import CharacterizeSettings
 from quest_lab.protocols.replay import replay, replay_tiles
@@ -35,6 +35,7 @@ from quest_lab.sim.skmtj import SkMTJ
 
 Restricted = Callable[..., Characterization]
 PATTERN, STEPS = (1, 0, 2), 12
+PATTERNS = {3: PATTERN, 7: tuple(range(7))}
 NOISE = 3e-3  # of a read
 ACCOUNTS = (
     "spent_energy_j",
@@ -53,7 +54,7 @@ class Cut(KeyboardInterrupt):
 class CutOff(SimulatedChip):
     """A chip whose program ends in the n-th call, before it hears the answer: `share` of its cells got it."""
 
-    left, share = 10**9, 1.0
+    left, share, unsound_in = 10**9, 1.0, -1
 
     def apply(self, operation: Operation, cells: Cells, *, then_read: bool = False) -> Applied:
         share = (
@@ -64,6 +65,8 @@ class CutOff(SimulatedChip):
 
     def read(self, cells: Cells, at: ReadPulse | None = None) -> Reading:
         self._count(lambda: super(CutOff, self).read(cells, at))
+        if self.left == self.unsound_in:
+            raise UnsoundRead("cell open?", ohm=np.inf, partial=super().read(cells[:5], at))
         return super().read(cells, at)
 
     def _count(self, last: Callable[[], object]) -> None:
@@ -93,10 +96,10 @@ def one_go(
     array, clock = CellArray(model, 240, seed=5, path=folder / "cells"), VirtualClock()
     chip, out = CutOff(array, clock), folder / "run.h5"
     chip.left, chip.share = cut_in, share
-    placement = Placement.on(found, schedule.weights)
+    placement, pattern = Placement.on(found, schedule.weights), PATTERNS[found.states]
     so_far, log = None, None
     if out.exists():
-        (so_far,), log = replayed_so_far(out, schedule, found, PATTERN, [placement])
+        (so_far,), log = replayed_so_far(out, schedule, found, pattern, [placement])
         run = RunWriter.resume(out, kind="replay", seed=0, settings={})
     else:
         run = RunWriter.create(out, kind="replay", title="", seed=0, settings={})
@@ -104,7 +107,7 @@ def one_go(
         with run:
             opened = Session(Recorded(chip, run, clock), clock, run=run, truth=array.states)
             session = resumable(opened, log, found=found)
-            done = replay(session, schedule, found, PATTERN, placement=placement, resume=so_far)
+            done = replay(session, schedule, found, pattern, placement=placement, resume=so_far)
             for result in to_results(done, schedule.layers):
                 run.add_result(result)
         return done, 10**9 - chip.left
@@ -144,22 +147,47 @@ def test_a_replay_cut_off_anywhere_ends_as_the_undisturbed_one(
 
 
 def test_a_replay_cut_off_again_and_again_ends_as_the_undisturbed_one(
-    model: SkMTJ, restricted: Restricted, schedule: Schedule, tmp_path: Path
+    model: SkMTJ, characterized: Callable[[SkMTJ], Characterization], tmp_path: Path
 ) -> None:
-    """In the ninth call, then in the first (the reading of what is in doubt), then in the second, and so on."""
-    found = restricted(model)
+    """In the ninth call, then in the first (the reading of what is in doubt), then in the fourth, and so on; seven
+    states, so that the writer learns of the cells. No cell gets a pulse more."""
+    found, path = characterized(model).restrict(tuple(range(7))), tmp_path / "schedule.h5"
+    synthesize(path, [(4, 3, 3, 3)], steps=5, change_rate=0.2, seed=3, bits=3, image=(5, 5))
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
-    whole, _ = one_go(model, schedule, found, tmp_path / "whole")
     again, cuts = None, 0
-    while again is None:
-        try:
-            again, _ = one_go(model, schedule, found, tmp_path / "cut", (9, 1, 2)[cuts % 3], share=0.5)
-        except Cut:
-            cuts += 1
+    with Schedule.open(path) as schedule:
+        whole, _ = one_go(model, schedule, found, tmp_path / "whole")
+        while again is None:
+            try:
+                again, _ = one_go(model, schedule, found, tmp_path / "cut", (9, 1, 4)[cuts % 3], share=0.5)
+            except Cut:
+                cuts += 1
     assert cuts > 15
     for name in ("read", "writes", "confusion", "memory"):
         assert np.array_equal(getattr(again, name), getattr(whole, name)), name
+    for account in ("pulses", "resets", "writes_wrong"):
+        assert again.steps[account] == whole.steps[account]
+    chips = [CellArray(model, 240, seed=5, path=tmp_path / run / "cells") for run in ("whole", "cut")]
+    assert np.array_equal(*(chip._columns.pulses for chip in chips))
+    for chip in chips:
+        chip.close()
+
+
+def test_a_replay_that_a_bad_contact_ended_reads_the_cell_again(
+    restricted: Restricted, schedule: Schedule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = SkMTJ.preset("scaled")
+    found = restricted(model)
+    (tmp_path / "whole").mkdir()
+    whole, _ = one_go(model, schedule, found, tmp_path / "whole")
+    monkeypatch.setattr(CutOff, "unsound_in", 10**9 - 1)
+    with pytest.raises(UnsoundRead):
+        one_go(model, schedule, found, tmp_path)
+    monkeypatch.undo()
+    again, _ = one_go(model, schedule, found, tmp_path)
+    assert np.array_equal(again.read, whole.read)
+    assert again.steps["pulses"] == whole.steps["pulses"]
 
 
 def test_a_resume_cut_off_behind_its_own_reading_goes_on(
