@@ -149,7 +149,10 @@ class Server:
             if stream is None:
                 continue
             if self._streams[stream] is self._outlets[-1]:
-                waits.append(stream)
+                if (
+                    stream is one
+                ):  # not one just accepted: its message may come now, behind another that is not seen yet
+                    waits.append(stream)
             else:
                 self._pump(stream)
         return waits
