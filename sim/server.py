@@ -149,9 +149,7 @@ class Server:
             if stream is None:
                 continue
             if self._streams[stream] is self._outlets[-1]:
-                if (
-                    stream is one
-                ):  # not one just accepted: its message may come now, behind another that is not seen yet
+                if stream is one:  # of one just accepted a message may come now, after another not seen yet
                     waits.append(stream)
             else:
                 self._pump(stream)
