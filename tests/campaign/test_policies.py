@@ -187,11 +187,10 @@ def test_expected_cost_is_that_of_monte_carlo_and_no_rule_beats_the_policy(
     inside = np.mean([abs(one.deviation) <= 1.96 for one in everything])
     assert inside >= 0.90  # of 95 %: three objectives on one chip are no independent tries
     assert max(gaps.values()) < 1e-3
-    rules = [[one.dearer[rule][0] for one in some] for some in outcomes.values() for rule in some[0].dearer]
-    most = student.ppf(1 - 0.05 / len(rules), CHIPS - 1)  # 5 % in all, of as many chips
-    for dearer in rules:
-        mean, error = _over_chips(dearer)
-        assert mean >= -most * error
+    for some in outcomes.values():
+        for rule in some[0].dearer:
+            mean, error = _over_chips([one.dearer[rule][0] for one in some])
+            assert mean >= -3.1 * error  # 42 comparisons, 5 % in all
 
 
 def _over_chips(values: Sequence[float]) -> tuple[float, float]:

@@ -50,5 +50,5 @@ def test_after_a_wait_as_many_cells_have_changed_as_the_law_says(
         assert (
             abs(np.mean(after[mine] != k) - p) < 3.5 * np.sqrt(p * (1 - p) / n) + 0.01
         )  # reads that go wrong
-        assert np.mean(after[mine] > k) < 0.02  # reads that go wrong: of 1 % each before and after
+        assert np.mean(after[mine] > k) < 0.01  # reads that go wrong: 1 % of each two, half of them upwards
     assert np.mean(after[before == 0] != 0) < 0.01
